@@ -1,0 +1,1 @@
+//! A client for OCI registries: transport layers below, verbs over descriptors above

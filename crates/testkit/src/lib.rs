@@ -1,0 +1,1 @@
+//! A scripted registry that can misbehave, image builders and certificates for tests
