@@ -79,10 +79,8 @@ impl TargetRoot {
             Some(prefix) => format!("{prefix}/{name}"),
             None => name,
         };
-        let repository: Repository = path.parse().map_err(|_| NamingError::TooLong {
-            image: source.to_string(),
-            path,
-        })?;
+        let repository: Repository =
+            path.parse().map_err(|_| NamingError::TooLong { image: source.to_string(), path })?;
         if let (Some(tag), None) = (source.tag(), source.digest())
             && is_keeper(tag)
         {
@@ -204,7 +202,9 @@ fn unflatten(flat: &str) -> Option<String> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NamingError {
     /// The replica's repository is longer than registries take.
-    #[error("image {image} has no place at the target: '{path}' is longer than the 255 characters of a repository; shorten the target's prefix")]
+    #[error(
+        "image {image} has no place at the target: '{path}' is longer than the 255 characters of a repository; shorten the target's prefix"
+    )]
     TooLong {
         /// The source.
         image: String,
@@ -212,7 +212,9 @@ pub enum NamingError {
         path: String,
     },
     /// The source's tag has the form that keeps sources by digest.
-    #[error("image {image} has no place at the target: tags of the form digest-<algorithm>-<hex> are reserved for replicas of images by digest; ask for it by digest")]
+    #[error(
+        "image {image} has no place at the target: tags of the form digest-<algorithm>-<hex> are reserved for replicas of images by digest; ask for it by digest"
+    )]
     ReservedTag {
         /// The source.
         image: String,

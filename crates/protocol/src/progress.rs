@@ -50,8 +50,7 @@ mod tests {
         assert_eq!(Progress::default().percent(), 0);
         let over = Progress { bytes_done: u64::MAX, bytes_total: 3, ..Progress::default() };
         assert_eq!(over.percent(), 100);
-        let huge =
-            Progress { bytes_done: u64::MAX, bytes_total: u64::MAX, ..Progress::default() };
+        let huge = Progress { bytes_done: u64::MAX, bytes_total: u64::MAX, ..Progress::default() };
         assert_eq!(huge.percent(), 100);
     }
 }

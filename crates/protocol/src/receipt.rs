@@ -124,10 +124,13 @@ impl Receipt {
         };
         put(KEY_DIGEST, self.digest.as_ref().map(Digest::to_string));
         put(KEY_AGE, self.age_s.map(|age| age.to_string()));
-        put(KEY_PROGRESS, self.progress.map(|progress| {
-            // Four integers: serde_json has no way to fail on them.
-            serde_json::to_string(&progress).unwrap_or_default()
-        }));
+        put(
+            KEY_PROGRESS,
+            self.progress.map(|progress| {
+                // Four integers: serde_json has no way to fail on them.
+                serde_json::to_string(&progress).unwrap_or_default()
+            }),
+        );
         let wire = Wire {
             schema_version: 2,
             media_type: Some(MEDIA_TYPE.to_owned()),
@@ -187,10 +190,14 @@ pub enum ReceiptError {
     #[error("the answer is not the JSON of a receipt: {0}")]
     Json(String),
     /// Some other manifest.
-    #[error("the answer's artifact type is '{0}', not a receipt's: the address in 'replicator' is some other registry")]
+    #[error(
+        "the answer's artifact type is '{0}', not a receipt's: the address in 'replicator' is some other registry"
+    )]
     ArtifactType(String),
     /// Another version.
-    #[error("the receipt has version '{0}', this policy reads '{VERSION}': policy and replicator are of different releases")]
+    #[error(
+        "the receipt has version '{0}', this policy reads '{VERSION}': policy and replicator are of different releases"
+    )]
     Version(String),
     /// A needed annotation is not there.
     #[error("the receipt lacks {key}")]

@@ -9,7 +9,7 @@ mod digest;
 mod names;
 mod registry;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,8 +17,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 pub use digest::{Algorithm, Digest};
-pub use names::{Repository, Tag};
 pub(crate) use names::{MAX_REPOSITORY_LENGTH, MAX_TAG_LENGTH};
+pub use names::{Repository, Tag};
 pub use registry::{DOCKER_HUB, Registry};
 
 /// The tag that a reference without tag and digest means.
@@ -49,14 +49,24 @@ enum Version {
 }
 
 impl ImageReference {
+    /// Docker Hub has no repository of one component: `nginx` there is `library/nginx`.
+    fn new(registry: Registry, repository: Repository, version: Version) -> Self {
+        let repository = if registry.is_docker_hub() {
+            repository.within(DOCKER_HUB_LIBRARY)
+        } else {
+            repository
+        };
+        Self { registry, repository, version }
+    }
+
     /// A reference by tag.
     pub fn tagged(registry: Registry, repository: Repository, tag: Tag) -> Self {
-        Self { registry, repository, version: Version::Tag(tag) }
+        Self::new(registry, repository, Version::Tag(tag))
     }
 
     /// A reference by digest.
     pub fn digested(registry: Registry, repository: Repository, digest: Digest) -> Self {
-        Self { registry, repository, version: Version::Digest(digest) }
+        Self::new(registry, repository, Version::Digest(digest))
     }
 
     /// The same reference, pinned to `digest`; a tag is kept.
@@ -98,7 +108,7 @@ impl ImageReference {
     /// The same version of an image in another place.
     #[must_use]
     pub fn moved_to(&self, registry: Registry, repository: Repository) -> Self {
-        Self { registry, repository, version: self.version.clone() }
+        Self::new(registry, repository, self.version.clone())
     }
 
     /// `registry/repository`, without tag and digest: what patterns and people compare.
@@ -144,18 +154,14 @@ impl FromStr for ImageReference {
             Some(host) => host.parse()?,
             None => Registry::docker_hub(),
         };
-        let repository = if registry.is_docker_hub() && !path.contains('/') {
-            format!("{DOCKER_HUB_LIBRARY}/{path}").parse()?
-        } else {
-            path.parse::<Repository>()?
-        };
+        let repository = path.parse::<Repository>()?;
         let version = match (tag, digest) {
             (Some(tag), Some(digest)) => Version::Both(tag, digest),
             (None, Some(digest)) => Version::Digest(digest),
             (Some(tag), None) => Version::Tag(tag),
             (None, None) => Version::Tag(DEFAULT_TAG.parse()?),
         };
-        Ok(Self { registry, repository, version })
+        Ok(Self::new(registry, repository, version))
     }
 }
 
@@ -197,15 +203,23 @@ pub enum ReferenceError {
         limit: usize,
     },
     /// The host or its port is not legal.
-    #[error("'{0}' is not a registry: a registry is a host name, an IPv4 address or a bracketed IPv6 address, with an optional port")]
+    #[error(
+        "'{0}' is not a registry: a registry is a host name, an IPv4 address or a bracketed IPv6 address, with an optional port"
+    )]
     Registry(String),
     /// The repository is not legal.
-    #[error("'{0}' is not a repository: components of lower-case letters and digits, joined by '.', '_', '__' or hyphens, divided by '/', 255 characters at most")]
+    #[error(
+        "'{0}' is not a repository: components of lower-case letters and digits, joined by '.', '_', '__' or hyphens, divided by '/', 255 characters at most"
+    )]
     Repository(String),
     /// The tag is not legal.
-    #[error("'{0}' is not a tag: 1 to 128 letters, digits, '_', '.' and '-', the first a letter, a digit or '_'")]
+    #[error(
+        "'{0}' is not a tag: 1 to 128 letters, digits, '_', '.' and '-', the first a letter, a digit or '_'"
+    )]
     Tag(String),
     /// The digest is not legal, or of an algorithm that cannot be verified here.
-    #[error("'{0}' is not a digest: 'sha256:' with 64 or 'sha512:' with 128 lower-case hexadecimal digits")]
+    #[error(
+        "'{0}' is not a digest: 'sha256:' with 64 or 'sha512:' with 128 lower-case hexadecimal digits"
+    )]
     Digest(String),
 }

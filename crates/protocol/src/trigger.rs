@@ -82,7 +82,11 @@ impl FromStr for Namespace {
             && bytes.iter().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
             && bytes.first() != Some(&b'-')
             && bytes.last() != Some(&b'-');
-        if legal { Ok(Self(text.to_owned())) } else { Err(TriggerError::Namespace(text.to_owned())) }
+        if legal {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(TriggerError::Namespace(text.to_owned()))
+        }
     }
 }
 
@@ -153,8 +157,8 @@ impl Trigger {
         let form = next()?;
         let registry = Registry::from_path_component(next()?)?;
         let source_repository: Repository = next()?.parse()?;
-        let source = decode_version(form, tag, registry, source_repository)?
-            .ok_or_else(malformed)?;
+        let source =
+            decode_version(form, tag, registry, source_repository)?.ok_or_else(malformed)?;
         let trigger = Self { verb, namespace, source };
         let canonical = trigger.encode()?;
         if canonical.repository.as_str() == repository && canonical.tag.as_str() == tag {
@@ -218,7 +222,9 @@ fn decode_version(
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TriggerError {
     /// The image's name leaves no room for the rest of the path.
-    #[error("the name of image {image} is too long to ask the replicator about: its trigger has {length} characters, a repository path has at most {limit}")]
+    #[error(
+        "the name of image {image} is too long to ask the replicator about: its trigger has {length} characters, a repository path has at most {limit}"
+    )]
     TooLong {
         /// The image.
         image: String,
@@ -228,13 +234,17 @@ pub enum TriggerError {
         limit: usize,
     },
     /// The other side speaks another version of the codec.
-    #[error("the trigger has version '{0}', this side reads '{VERSION}': policy and replicator are of different releases")]
+    #[error(
+        "the trigger has version '{0}', this side reads '{VERSION}': policy and replicator are of different releases"
+    )]
     Version(String),
     /// Unknown verb.
     #[error("'{0}' is not a verb: plan, start or replica")]
     Verb(String),
     /// Not a namespace.
-    #[error("'{0}' is not a namespace: 1 to 63 lower-case letters, digits and hyphens, no hyphen at either end")]
+    #[error(
+        "'{0}' is not a namespace: 1 to 63 lower-case letters, digits and hyphens, no hyphen at either end"
+    )]
     Namespace(String),
     /// A part is not legal.
     #[error(transparent)]

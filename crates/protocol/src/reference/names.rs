@@ -21,9 +21,11 @@ impl Repository {
         &self.0
     }
 
-    /// Its components.
-    pub fn components(&self) -> impl Iterator<Item = &str> {
-        self.0.split('/')
+    /// Puts a repository of one component into `parent`; leaves any other as it is. A name that
+    /// would become too long stays, too: no registry has it.
+    pub(super) fn within(self, parent: &str) -> Self {
+        let nested = !self.0.contains('/') && parent.len() + self.0.len() < MAX_REPOSITORY_LENGTH;
+        if nested { Self(format!("{parent}/{}", self.0)) } else { self }
     }
 }
 

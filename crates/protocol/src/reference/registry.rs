@@ -59,7 +59,8 @@ impl Registry {
         let (host, port) = split_port(&self.0);
         let host = match parse_ipv6(host) {
             Some(address) => {
-                let groups: Vec<String> = address.segments().iter().map(|group| format!("{group:x}")).collect();
+                let groups: Vec<String> =
+                    address.segments().iter().map(|group| format!("{group:x}")).collect();
                 format!("{IPV6_MARK}{}", groups.join("-"))
             }
             None => host.to_ascii_lowercase(),
