@@ -1,1 +1,61 @@
-//! The policy.
+//! The policy's entry points: what a Kubewarden host calls, and nothing else.
+//!
+//! Data flows one way: [`request`] reads what the host hands in, [`settings`] what the operator
+//! wants, [`workload`] finds the pod in the object and [`images`] the images in the pod,
+//! [`ask`] puts one question each to the replicator (through [`host`]), [`decide`] makes the
+//! verdict in the words of [`wording`], and [`patch`] carries it out. [`evaluate`] is the flow.
+//!
+//! Everything but the host call itself is a pure function of bytes, and is tested natively.
+
+mod ask;
+mod decide;
+mod evaluate;
+mod host;
+mod images;
+mod patch;
+mod request;
+mod settings;
+mod wording;
+mod workload;
+
+#[cfg(test)]
+mod fake;
+
+use kubewarden_policy_sdk::protocol_version_guest;
+use wapc_guest::{CallResult, register_function};
+
+pub use evaluate::{check_settings, evaluate};
+pub use host::Host;
+pub use patch::SOURCE_IMAGES;
+pub use settings::KEYS as SETTINGS_KEYS;
+
+/// Called once by the host, before anything else.
+#[expect(unsafe_code, reason = "waPC finds this function by its exported name")]
+#[unsafe(no_mangle)]
+pub extern "C" fn wapc_init() {
+    register_function("protocol_version", protocol_version_guest);
+    register_function("validate_settings", |payload| Ok(check_settings(payload)));
+    register_function("validate", |payload| Ok(evaluate(payload, &Guest)));
+}
+
+/// The host, as this guest reaches it.
+struct Guest;
+
+impl Host for Guest {
+    fn oci_manifest(&self, image: &str) -> Result<Vec<u8>, String> {
+        let payload = serde_json::Value::from(image).to_string();
+        host_call("oci", "v1/oci_manifest", payload.as_bytes()).map_err(|error| error.to_string())
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+fn host_call(namespace: &str, operation: &str, payload: &[u8]) -> CallResult {
+    wapc_guest::host_call("kubewarden", namespace, operation, payload)
+}
+
+/// A native build has no host. The SDK brings empty stand-ins for waPC's imports so that tests
+/// link, but of another calling convention than they are declared with: they are not to be run.
+#[cfg(not(target_arch = "wasm32"))]
+fn host_call(_namespace: &str, _operation: &str, _payload: &[u8]) -> CallResult {
+    Err("a native build of the policy has no host".into())
+}

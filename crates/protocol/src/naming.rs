@@ -58,6 +58,12 @@ impl TargetRoot {
         Self { registry, prefix, naming }
     }
 
+    /// The same root with another naming.
+    #[must_use]
+    pub fn with_naming(self, naming: Naming) -> Self {
+        Self { naming, ..self }
+    }
+
     /// The registry that holds the replicas.
     pub fn registry(&self) -> &Registry {
         &self.registry

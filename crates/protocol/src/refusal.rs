@@ -5,6 +5,7 @@
 //! with a mark, and [`Refusal::find`] looks for the mark in whatever text wraps it.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -29,7 +30,7 @@ pub enum RefusalCode {
     Pending,
     /// The source says that there is no such image.
     NotFound,
-    /// The source, the target or a rule says no.
+    /// A rule of the replicator says no.
     Denied,
     /// The copy failed; the message tells why, and whether it will be tried again.
     Failed,
@@ -59,6 +60,22 @@ impl RefusalCode {
         }
     }
 
+    /// The inverse of [`RefusalCode::as_str`]; a word of a later release is [`Self::Unknown`].
+    pub fn parse(word: &str) -> Self {
+        [
+            Self::Pending,
+            Self::NotFound,
+            Self::Denied,
+            Self::Failed,
+            Self::TooMany,
+            Self::Unavailable,
+            Self::Malformed,
+        ]
+        .into_iter()
+        .find(|code| code.as_str() == word)
+        .unwrap_or(Self::Unknown)
+    }
+
     /// The HTTP status that carries it. Never 401 or 202, whose bodies the host drops.
     pub fn http_status(self) -> u16 {
         match self {
@@ -85,13 +102,27 @@ pub enum Side {
     Replicator,
 }
 
-impl fmt::Display for Side {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Side {
+    /// The word on the wire, and in messages.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Source => "source",
             Self::Target => "target",
             Self::Replicator => "replicator",
-        })
+        }
+    }
+
+    /// The inverse of [`Side::as_str`].
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Source, Self::Target, Self::Replicator]
+            .into_iter()
+            .find(|side| side.as_str() == word)
+    }
+}
+
+impl fmt::Display for Side {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -131,6 +162,24 @@ impl Refusal {
             progress: None,
             retry_after_s: None,
         }
+    }
+
+    /// The same, with the side where it went wrong.
+    #[must_use]
+    pub fn at(self, side: Side) -> Self {
+        Self { side: Some(side), ..self }
+    }
+
+    /// The same, with how far the copy is, if one runs.
+    #[must_use]
+    pub fn with_progress(self, progress: Option<Progress>) -> Self {
+        Self { progress, ..self }
+    }
+
+    /// The same, with the time after which to ask again, if there is one; rounded up to seconds.
+    #[must_use]
+    pub fn with_retry_after(self, wait: Option<Duration>) -> Self {
+        Self { retry_after_s: wait.map(|wait| wait.as_millis().div_ceil(1000) as u64), ..self }
     }
 
     /// The body of an error answer: one line.

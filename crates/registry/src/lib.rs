@@ -1,1 +1,43 @@
-//! A client for OCI registries: transport layers below, verbs over descriptors above
+//! A client for OCI registries: layers of one concern each below, verbs over descriptors above.
+//!
+//! ```text
+//! manifests, blobs, upload     the verbs: what a caller wants
+//! client                       puts the layers together, once for each request
+//!   retry                      again, later, or not at all
+//!     lane                     how many at once, and whether this registry asked us to wait
+//!       auth                   challenges, tokens, and which secret goes where
+//!         redirect             where else to look, without our secrets
+//!           transport, guard   one request on the wire; idle timeouts, caps, addresses
+//! ```
+//!
+//! It knows one registry at a time: no trigger, no ledger, no replication, and not which side
+//! of a copy it serves. Errors are [`Error`], whose texts hold no secret.
+
+mod answer;
+mod auth;
+mod blobs;
+mod client;
+mod config;
+mod credentials;
+mod descriptor;
+mod error;
+mod guard;
+mod hasher;
+mod lane;
+pub mod limits;
+mod manifests;
+mod redirect;
+mod request;
+mod retry;
+mod transport;
+mod upload;
+
+pub use answer::BlobStream;
+pub use client::Client;
+pub use config::{ClientConfig, ConfigError, RegistryConfig, Timeouts};
+pub use credentials::{Anonymous, Credential, Credentials, CredentialsError, DockerConfig};
+pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
+pub use error::{Error, ErrorKind, Operation, Retry};
+pub use hasher::Hasher;
+pub use retry::RetryPolicy;
+pub use upload::{BodyError, Mount, Upload};

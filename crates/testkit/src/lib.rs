@@ -1,1 +1,21 @@
-//! A scripted registry that can misbehave, image builders and certificates for tests
+//! What tests of all crates share: a scripted registry that can misbehave, a real one, an image
+//! builder, certificates.
+//!
+//! Tests only: it knows the wire and the image formats, and nothing of the crates under test
+//! but the names in `protocol`. What goes wrong in here panics.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test's helper fails by panicking")]
+
+mod certificates;
+mod content;
+mod docker_registry;
+mod image;
+mod registry;
+
+pub use certificates::Certificates;
+pub use content::{Content, digest_of};
+pub use docker_registry::DockerRegistry;
+pub use image::{Image, media};
+pub use registry::fault::{Fault, When};
+pub use registry::log::{Kind, Recorded};
+pub use registry::{Builder, ScriptedRegistry};

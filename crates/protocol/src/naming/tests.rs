@@ -8,7 +8,7 @@ use crate::reference::tests::any_reference;
 const HEX: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 fn root(text: &str, naming: Naming) -> TargetRoot {
-    TargetRoot { naming, ..text.parse().unwrap() }
+    text.parse::<TargetRoot>().unwrap().with_naming(naming)
 }
 
 fn replica(root: &TargetRoot, source: &str) -> Replica {

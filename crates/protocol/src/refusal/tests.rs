@@ -84,6 +84,7 @@ fn no_code_uses_a_status_whose_body_the_host_drops() {
         assert!(status >= 400 && status != 401, "{code:?}");
         let json = serde_json::to_string(&code).unwrap();
         assert_eq!(json, format!("\"{}\"", code.as_str()));
+        assert_eq!(RefusalCode::parse(code.as_str()), code);
     }
 }
 

@@ -1,0 +1,219 @@
+//! Why a copy failed, as one sentence for people at three in the morning, and as values for
+//! programs: side, kind, and whether to try again.
+
+use std::fmt;
+use std::time::Duration;
+
+use protocol::{Digest, ImageReference, Registry, Side};
+use registry::{ErrorKind, Operation, Retry};
+
+/// Why a copy failed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub struct CopyError {
+    /// Where it went wrong.
+    pub side: Side,
+    details: Box<Details>,
+}
+
+#[derive(Clone, Debug)]
+struct Details {
+    image: ImageReference,
+    part: Option<Digest>,
+    cause: Cause,
+}
+
+#[derive(Clone, Debug)]
+enum Cause {
+    /// What the registry's client says.
+    Registry(registry::Error),
+    /// What the engine found.
+    Found { kind: ErrorKind, message: String },
+}
+
+impl CopyError {
+    pub(crate) fn source(image: &ImageReference, error: registry::Error) -> Self {
+        Self::new(Side::Source, image, Cause::Registry(error))
+    }
+
+    pub(crate) fn target(image: &ImageReference, error: registry::Error) -> Self {
+        Self::new(Side::Target, image, Cause::Registry(error))
+    }
+
+    /// Something that is wrong with the image itself.
+    pub(crate) fn found(
+        image: &ImageReference,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
+    }
+
+    fn new(side: Side, image: &ImageReference, cause: Cause) -> Self {
+        Self { side, details: Box::new(Details { image: image.clone(), part: None, cause }) }
+    }
+
+    #[must_use]
+    pub(crate) fn with_part(mut self, part: &Digest) -> Self {
+        self.details.part = Some(part.clone());
+        self
+    }
+
+    /// The image on that side.
+    pub fn image(&self) -> &ImageReference {
+        &self.details.image
+    }
+
+    /// The blob or manifest below the image that it went wrong with, if one is to blame.
+    pub fn part(&self) -> Option<&Digest> {
+        self.details.part.as_ref()
+    }
+
+    /// The registry on the side where it went wrong.
+    pub fn registry(&self) -> &Registry {
+        self.image().registry()
+    }
+
+    /// What was being done, where a request failed.
+    pub fn operation(&self) -> Option<Operation> {
+        self.request().map(registry::Error::operation)
+    }
+
+    /// The kind.
+    pub fn kind(&self) -> ErrorKind {
+        match &self.details.cause {
+            Cause::Registry(error) => error.kind(),
+            Cause::Found { kind, .. } => *kind,
+        }
+    }
+
+    /// The HTTP status, where an answer came.
+    pub fn status(&self) -> Option<u16> {
+        self.request().and_then(registry::Error::status)
+    }
+
+    /// Whether the same copy can go well later.
+    pub fn retry(&self) -> Retry {
+        match &self.details.cause {
+            Cause::Registry(error) => error.retry(),
+            // Other bytes can come from the same place: from another cache, after a repair.
+            Cause::Found { kind: ErrorKind::DigestMismatch, .. } => {
+                Retry::Later { after: Duration::ZERO }
+            }
+            Cause::Found { .. } => Retry::Never,
+        }
+    }
+
+    fn request(&self) -> Option<&registry::Error> {
+        match &self.details.cause {
+            Cause::Registry(error) => Some(error),
+            Cause::Found { .. } => None,
+        }
+    }
+
+    /// `repository:tag`: the image without its registry, which stands before it.
+    fn name(&self) -> String {
+        let whole = self.image().to_string();
+        let registry = self.registry().as_str().len();
+        whole.get(registry + 1..).unwrap_or(&whole).to_owned()
+    }
+
+    /// What the side did, in words that follow its name.
+    fn deed(&self) -> String {
+        let name = self.name();
+        let source = self.side == Side::Source;
+        match self.kind() {
+            ErrorKind::NotFound if source => format!("has no image {name}"),
+            ErrorKind::NotFound => format!("knows no place for {name}"),
+            ErrorKind::Unauthorized | ErrorKind::Denied if source => {
+                format!("refuses to hand out {name}")
+            }
+            ErrorKind::Unauthorized | ErrorKind::Denied => format!("refuses to take {name}"),
+            ErrorKind::RateLimited => "allows no more requests at the moment".to_owned(),
+            ErrorKind::Unreachable if self.status().is_none() => "cannot be reached".to_owned(),
+            ErrorKind::Timeout => format!("went silent over {name}"),
+            ErrorKind::DigestMismatch if source => format!("sends wrong bytes for {name}"),
+            ErrorKind::DigestMismatch => format!("got other bytes than were sent for {name}"),
+            ErrorKind::TooLarge if source => format!("sends more than is read for {name}"),
+            ErrorKind::TooLarge => format!("finds {name} too large"),
+            ErrorKind::Unsupported if source => {
+                format!("has {name} in a form that cannot be copied")
+            }
+            ErrorKind::Unsupported => format!("cannot take {name}"),
+            ErrorKind::Malformed if source => format!("sends nonsense for {name}"),
+            ErrorKind::Malformed => format!("does not accept {name}"),
+            ErrorKind::Unreachable | ErrorKind::Server => format!("failed over {name}"),
+        }
+    }
+
+    /// What to look at first; None where the cause says it all.
+    fn advice(&self) -> Option<String> {
+        let registry = self.registry();
+        let anonymous = self.request().is_some_and(registry::Error::is_anonymous);
+        match (self.kind(), self.side) {
+            (ErrorKind::NotFound, Side::Source) if self.part().is_some() => {
+                Some("the image is not whole at its source".to_owned())
+            }
+            (ErrorKind::NotFound, Side::Source) => Some("check its name and tag".to_owned()),
+            (ErrorKind::NotFound, _) if self.operation() == Some(Operation::PutManifest) => {
+                Some("it has lost a part that it said it had".to_owned())
+            }
+            (ErrorKind::NotFound, _) => {
+                Some("the repository may have to be created there first".to_owned())
+            }
+            (ErrorKind::Unauthorized, Side::Source) if anonymous => Some(format!(
+                "the image is not public, or not there, and no credentials for {registry} are configured"
+            )),
+            (ErrorKind::Unauthorized, _) if anonymous => {
+                Some(format!("no credentials for {registry} are configured"))
+            }
+            (ErrorKind::Unauthorized, _) => {
+                Some(format!("the credentials for {registry} are wrong, or do not reach that far"))
+            }
+            (ErrorKind::Denied, _) if self.status().is_some() && !anonymous => {
+                Some(format!("the credentials for {registry} do not reach that far"))
+            }
+            (ErrorKind::RateLimited, _) => match self.retry() {
+                Retry::Later { after } if !after.is_zero() => {
+                    Some(format!("it asks to wait for {} s", after.as_secs()))
+                }
+                _ if anonymous => Some("with credentials it may allow more".to_owned()),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+}
+
+/// `source docker.io refuses to hand out library/nginx:1.27 (401 UNAUTHORIZED): the credentials
+/// for docker.io are wrong, or do not reach that far`
+impl fmt::Display for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.side, self.registry(), self.deed())?;
+        let codes = self.request().map(registry::Error::codes).unwrap_or_default();
+        if let Some(status) = self.status() {
+            write!(f, " ({status}")?;
+            codes.iter().try_for_each(|code| write!(f, " {code}"))?;
+            f.write_str(")")?;
+        }
+        let mut separator = ": ";
+        if let Some(advice) = self.advice() {
+            write!(f, "{separator}{advice}")?;
+            separator = "; ";
+        }
+        match &self.details.cause {
+            Cause::Found { message, .. } => write!(f, "{separator}{message}")?,
+            Cause::Registry(error) => {
+                write!(f, "{separator}could not {}", error.operation())?;
+                if let Some(part) = self.part() {
+                    write!(f, " {part}")?;
+                }
+                match (error.message(), self.status()) {
+                    ("", _) => {}
+                    (words, Some(_)) => write!(f, ", it says: {words}")?,
+                    (words, None) => write!(f, ": {words}")?,
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,250 @@
+//! The source's manifests, read from the root down to the blobs that they name. All by digest,
+//! all verified, none changed.
+
+use std::collections::{HashMap, HashSet};
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use protocol::{Digest, ImageReference};
+use registry::{Client, Descriptor, ErrorKind, ManifestRef};
+
+use crate::error::CopyError;
+use crate::limits::Limits;
+use crate::manifest;
+
+/// What a blob is for. The engine moves both alike; people count layers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Config,
+    Layer,
+}
+
+/// A blob that a manifest names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Blob {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) role: Role,
+}
+
+/// A manifest that was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Manifest {
+    pub(crate) descriptor: Descriptor,
+    pub(crate) bytes: Bytes,
+    pub(crate) children: Vec<Digest>,
+}
+
+/// A whole image.
+#[derive(Debug)]
+pub(crate) struct Graph {
+    /// Children before parents, each once, the root last.
+    pub(crate) manifests: Vec<Manifest>,
+    /// Each once.
+    pub(crate) blobs: Vec<Blob>,
+}
+
+impl Graph {
+    /// Bytes of all that the image is made of.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        let blobs = self.blobs.iter().map(|blob| blob.descriptor.size);
+        blobs.chain(self.manifests.iter().map(|manifest| manifest.descriptor.size)).sum()
+    }
+
+    /// Reads the image with this digest, level by level.
+    pub(crate) async fn read(
+        client: &Client,
+        source: &ImageReference,
+        root: &Digest,
+        limits: &Limits,
+    ) -> Result<Self, CopyError> {
+        let mut reading = Reading::new(source, limits);
+        let mut level = vec![Wanted { digest: root.clone(), stated: None }];
+        for _ in 0..limits.depth {
+            let fetched = stream::iter(level).map(|wanted| fetch(client, source, wanted));
+            let fetched: Vec<_> =
+                fetched.buffer_unordered(limits.manifests_at_once).try_collect().await?;
+            level = Vec::new();
+            for (descriptor, bytes) in fetched {
+                level.extend(reading.add(descriptor, bytes)?);
+            }
+            if level.is_empty() {
+                return Ok(reading.finish(root));
+            }
+        }
+        let message = format!("its indexes are nested deeper than {} levels", limits.depth);
+        Err(CopyError::found(source, ErrorKind::TooLarge, message))
+    }
+}
+
+/// A manifest to read, and what its parent says of it.
+struct Wanted {
+    digest: Digest,
+    stated: Option<Descriptor>,
+}
+
+async fn fetch(
+    client: &Client,
+    source: &ImageReference,
+    wanted: Wanted,
+) -> Result<(Descriptor, Bytes), CopyError> {
+    let by_digest = ManifestRef::Digest(wanted.digest.clone());
+    let (descriptor, bytes) = client
+        .manifest(source.registry(), source.repository(), &by_digest)
+        .await
+        .map_err(|error| match wanted.stated {
+            // The root goes by the image's own name.
+            None => CopyError::source(source, error),
+            Some(_) => CopyError::source(source, error).with_part(&wanted.digest),
+        })?;
+    match wanted.stated {
+        Some(stated) if stated != descriptor => {
+            let message = format!(
+                "{} should be {} of {} bytes and is {} of {}",
+                wanted.digest,
+                stated.media_type,
+                stated.size,
+                descriptor.media_type,
+                descriptor.size
+            );
+            Err(CopyError::found(source, ErrorKind::Malformed, message))
+        }
+        _ => Ok((descriptor, bytes)),
+    }
+}
+
+/// What has been read so far.
+struct Reading<'a> {
+    source: &'a ImageReference,
+    limits: &'a Limits,
+    manifests: HashMap<Digest, Manifest>,
+    seen: HashSet<Digest>,
+    manifest_bytes: u64,
+    blobs: Vec<Blob>,
+    blob_at: HashMap<Digest, usize>,
+}
+
+impl<'a> Reading<'a> {
+    fn new(source: &'a ImageReference, limits: &'a Limits) -> Self {
+        Self {
+            source,
+            limits,
+            manifests: HashMap::new(),
+            seen: HashSet::new(),
+            manifest_bytes: 0,
+            blobs: Vec::new(),
+            blob_at: HashMap::new(),
+        }
+    }
+
+    /// Takes a manifest in, and tells which new ones it names.
+    fn add(&mut self, descriptor: Descriptor, bytes: Bytes) -> Result<Vec<Wanted>, CopyError> {
+        let named = manifest::read(&descriptor.media_type, &bytes)
+            .map_err(|flaw| CopyError::found(self.source, flaw.kind, flaw.message))?;
+        self.manifest_bytes += bytes.len() as u64;
+        for blob in named.blobs {
+            self.add_blob(blob)?;
+        }
+        let children = named.manifests.iter().map(|child| child.digest.clone()).collect();
+        self.seen.insert(descriptor.digest.clone());
+        let digest = descriptor.digest.clone();
+        self.manifests.insert(digest, Manifest { descriptor, bytes, children });
+        let mut wanted = Vec::new();
+        for child in named.manifests {
+            if self.seen.insert(child.digest.clone()) {
+                wanted.push(Wanted { digest: child.digest.clone(), stated: Some(child) });
+            }
+        }
+        let limits = self.limits;
+        self.check("manifests", self.seen.len() as u64, limits.manifests as u64)?;
+        self.check("bytes of manifests", self.manifest_bytes, limits.manifest_bytes)?;
+        Ok(wanted)
+    }
+
+    fn add_blob(&mut self, blob: Blob) -> Result<(), CopyError> {
+        let digest = blob.descriptor.digest.clone();
+        self.check("bytes in one layer", blob.descriptor.size, self.limits.blob_bytes)?;
+        match self.blob_at.get(&digest).map(|at| &mut self.blobs[*at]) {
+            Some(known) if known.descriptor.size != blob.descriptor.size => {
+                let message = format!("its manifests disagree about the size of {digest}");
+                return Err(CopyError::found(self.source, ErrorKind::Malformed, message));
+            }
+            // The empty JSON of artifacts is config and layer at once.
+            Some(known) if blob.role == Role::Layer => known.role = Role::Layer,
+            Some(_) => {}
+            None => {
+                self.blob_at.insert(digest, self.blobs.len());
+                self.blobs.push(blob);
+            }
+        }
+        self.check("layers and configs", self.blobs.len() as u64, self.limits.blobs as u64)
+    }
+
+    fn check(&self, what: &str, number: u64, limit: u64) -> Result<(), CopyError> {
+        if number <= limit {
+            return Ok(());
+        }
+        let message = format!("it has more than {limit} {what}");
+        Err(CopyError::found(self.source, ErrorKind::TooLarge, message))
+    }
+
+    /// The graph in the order in which it can be written.
+    fn finish(mut self, root: &Digest) -> Graph {
+        let mut ordered = Vec::with_capacity(self.manifests.len());
+        // A child's digest is part of its parent's bytes, so there is no cycle; each level was
+        // read, so the recursion is no deeper than the limit.
+        take_in_order(&mut self.manifests, root, &mut ordered);
+        Graph { manifests: ordered, blobs: self.blobs }
+    }
+}
+
+fn take_in_order(from: &mut HashMap<Digest, Manifest>, digest: &Digest, into: &mut Vec<Manifest>) {
+    // One that is not there any more was named twice, and stands in the list already.
+    let Some(manifest) = from.remove(digest) else { return };
+    for child in &manifest.children {
+        take_in_order(from, child, into);
+    }
+    into.push(manifest);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testkit::Image;
+
+    fn graph(images: &[&Image], root: &Image) -> Graph {
+        let source: ImageReference = "r.example/a:1".parse().unwrap();
+        let limits = Limits::default();
+        let mut reading = Reading::new(&source, &limits);
+        for image in images {
+            let descriptor = Descriptor {
+                media_type: image.media_type.parse().unwrap(),
+                digest: image.digest.clone(),
+                size: image.manifest.len() as u64,
+            };
+            reading.add(descriptor, image.manifest.clone()).unwrap();
+        }
+        reading.finish(&root.digest)
+    }
+
+    #[test]
+    fn children_stand_before_parents_even_where_levels_are_mixed() {
+        let leaf = Image::new(&[b"a"]);
+        let inner = Image::index(&[("linux/arm64", leaf.clone())]);
+        let root = Image::index(&[("linux/amd64", leaf.clone()), ("linux/arm64", inner.clone())]);
+        let order: Vec<_> = graph(&[&root, &leaf, &inner], &root)
+            .manifests
+            .into_iter()
+            .map(|manifest| manifest.descriptor.digest)
+            .collect();
+        assert_eq!(order, [leaf.digest, inner.digest, root.digest]);
+    }
+
+    #[test]
+    fn a_shared_blob_is_there_once() {
+        let (one, two) = (Image::new(&[b"base", b"1"]), Image::new(&[b"base", b"2"]));
+        let root = Image::index(&[("linux/amd64", one.clone()), ("linux/arm64", two.clone())]);
+        let graph = graph(&[&root, &one, &two], &root);
+        assert_eq!(graph.blobs.len(), 5);
+        assert!(graph.size_bytes() > 0);
+    }
+}

@@ -1,0 +1,44 @@
+//! Every limit of the engine, with its reason. A source is not trusted: each number that it
+//! chooses has one.
+
+/// What one copy may take. `Limits::default()` is right for all images that are known to exist.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Levels of indexes and manifests. Two are usual; an index of indexes has three.
+    pub depth: usize,
+    /// Manifests of one image, over all levels. The largest public ones have below a hundred.
+    pub manifests: usize,
+    /// Bytes of all manifests together: they are kept in memory until they are written.
+    pub manifest_bytes: u64,
+    /// Layers and configs of one image. A file system of overlays takes 127 layers a platform.
+    pub blobs: usize,
+    /// Bytes of one blob. Registries stop far below; sums of sizes stay in their range.
+    pub blob_bytes: u64,
+    /// Blobs of one image on their way at once: enough to hide the pauses between requests.
+    pub blobs_at_once: usize,
+    /// Manifests of one image read or written at once.
+    pub manifests_at_once: usize,
+    /// How often a cut source is opened again in one blob, as long as bytes come each time.
+    pub resumes: usize,
+    /// How often it is opened again without a new byte.
+    pub fruitless_resumes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            depth: 5,
+            manifests: 1_000,
+            manifest_bytes: 16 * 1024 * 1024,
+            blobs: 10_000,
+            blob_bytes: 1 << 40,
+            blobs_at_once: 6,
+            manifests_at_once: 8,
+            resumes: 100,
+            fruitless_resumes: 3,
+        }
+    }
+}
+
+/// Blobs whose place at a target is remembered in memory, 200 bytes each.
+pub(crate) const RECENT_ORIGINS: usize = 20_000;

@@ -1,0 +1,100 @@
+//! How far a copy is, written by the engine and read by whoever is interested.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use protocol::Progress;
+
+use crate::graph::{Blob, Role};
+
+/// A copy's progress. Cheap to clone; clones show the same copy.
+#[derive(Clone, Debug, Default)]
+pub struct Tracker {
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    layers_done: AtomicU64,
+    layers_total: AtomicU64,
+    bytes_done: AtomicU64,
+    bytes_total: AtomicU64,
+}
+
+impl Tracker {
+    /// How far it is.
+    pub fn progress(&self) -> Progress {
+        let counts = &self.counts;
+        Progress {
+            layers_done: counts.layers_done.load(Relaxed),
+            layers_total: counts.layers_total.load(Relaxed),
+            bytes_done: counts.bytes_done.load(Relaxed),
+            bytes_total: counts.bytes_total.load(Relaxed),
+        }
+    }
+
+    /// What there is to do. A copy that is tried again begins anew.
+    pub(crate) fn begin(&self, blobs: &[Blob]) {
+        let layers = blobs.iter().filter(|blob| blob.role == Role::Layer).count();
+        self.counts.layers_done.store(0, Relaxed);
+        self.counts.bytes_done.store(0, Relaxed);
+        self.counts.layers_total.store(layers as u64, Relaxed);
+        self.counts.bytes_total.store(blobs.iter().map(|blob| blob.descriptor.size).sum(), Relaxed);
+    }
+
+    /// A blob is at the target; `bytes` of it were not counted yet.
+    pub(crate) fn blob_done(&self, role: Role, bytes: u64) {
+        self.counts.bytes_done.fetch_add(bytes, Relaxed);
+        if role == Role::Layer {
+            self.counts.layers_done.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts the bytes of one try to send a blob.
+    pub(crate) fn attempt(&self) -> Attempt {
+        Attempt { tracker: self.clone(), bytes: AtomicU64::new(0) }
+    }
+}
+
+/// The bytes of one try. They count no longer when it is dropped before it succeeded.
+pub(crate) struct Attempt {
+    tracker: Tracker,
+    bytes: AtomicU64,
+}
+
+impl Attempt {
+    pub(crate) fn passed(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.tracker.counts.bytes_done.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// The try succeeded: its bytes are at the target.
+    pub(crate) fn keep(&self) {
+        self.bytes.store(0, Relaxed);
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        self.tracker.counts.bytes_done.fetch_sub(self.bytes.load(Relaxed), Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_try_takes_its_bytes_back() {
+        let tracker = Tracker::default();
+        let failed = tracker.attempt();
+        failed.passed(70);
+        assert_eq!(tracker.progress().bytes_done, 70);
+        drop(failed);
+        let good = tracker.attempt();
+        good.passed(100);
+        good.keep();
+        drop(good);
+        assert_eq!(tracker.progress().bytes_done, 100);
+    }
+}

@@ -1,0 +1,53 @@
+//! The command line, and what the process ends with.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+use protocol::ImageReference;
+
+/// Copies images to a registry of your own, and tells the Kubewarden policy where they are.
+#[derive(Debug, Parser)]
+#[command(name = "image-replicator", version, about)]
+pub(crate) struct Cli {
+    /// What to log: error, warn, info, debug or trace, or a filter such as info,copy=debug
+    #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Answer triggers and copy images, until told to end
+    Serve {
+        /// The configuration, a YAML file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+    /// Copy one image now, with all its platforms, and show how far it is
+    Copy {
+        /// The image to copy
+        source: ImageReference,
+        /// Where to: a reference by tag
+        target: ImageReference,
+        /// A configuration whose registries and credentials are used
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// What the process ends with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// Done.
+    Done = 0,
+    /// It failed, and trying again may help.
+    Failed = 1,
+    /// The configuration or the arguments are wrong (clap's own code for wrong arguments).
+    Usage = 2,
+    /// A registry refused, or has no such image: trying again does not help.
+    Refused = 3,
+}

@@ -1,0 +1,289 @@
+//! The configuration: a YAML file and the files that it names, read once and parsed into values
+//! that are valid. The one place that knows paths; nothing else reads the file system at start.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{Naming, ReferenceError, Registry, TargetRoot};
+use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use serde::Deserialize;
+
+use crate::front::callers::Callers;
+
+/// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
+/// 1 Gbit/s line full; each has a few blobs under way.
+const DEFAULT_WORKERS: NonZeroU16 = NonZeroU16::new(4).expect("four is not zero");
+
+/// How long running copies may go on after SIGTERM, unless set: shorter than Kubernetes' own
+/// `terminationGracePeriodSeconds` of 30 s, so that what is left is handed back in order.
+const DEFAULT_DRAIN_MS: u64 = 20_000;
+
+/// The largest file that is read at start. A CA bundle of all public roots has 220 KiB.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Everything that the replicator is told.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where triggers are answered.
+    pub(crate) front: Front,
+    /// Where health and metrics are shown.
+    pub(crate) status: SocketAddr,
+    /// The ledger's SQL URL.
+    pub(crate) ledger: String,
+    /// Where replicas live.
+    pub(crate) target: TargetRoot,
+    /// What is needed to talk to registries.
+    pub(crate) registries: Registries,
+    /// Images that are copied at once.
+    pub(crate) workers: u16,
+    /// How long running copies may go on after SIGTERM.
+    pub(crate) drain: Duration,
+}
+
+/// The front's part.
+#[derive(Debug)]
+pub(crate) struct Front {
+    /// The address.
+    pub(crate) listen: SocketAddr,
+    /// Certificate and key.
+    pub(crate) tls: Arc<ServerConfig>,
+    /// Who may ask.
+    pub(crate) callers: Callers,
+}
+
+/// What is needed to talk to registries, for `serve` and `copy` alike.
+#[derive(Debug, Default)]
+pub(crate) struct Registries {
+    /// Those of which something must be said.
+    pub(crate) special: HashMap<Registry, RegistryConfig>,
+    /// Who we are to them.
+    pub(crate) credentials: DockerConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    front: FrontFile,
+    status: StatusFile,
+    ledger: String,
+    target: TargetFile,
+    #[serde(default)]
+    registries: BTreeMap<String, RegistryFile>,
+    credentials: Option<PathBuf>,
+    #[serde(default)]
+    copy: CopyFile,
+    drain_ms: Option<u64>,
+}
+
+/// What `copy` needs of the same file; the rest may be there or not.
+#[derive(Deserialize)]
+struct RegistriesFile {
+    #[serde(default)]
+    registries: BTreeMap<String, RegistryFile>,
+    credentials: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FrontFile {
+    listen: SocketAddr,
+    certificate: PathBuf,
+    key: PathBuf,
+    callers: PathBuf,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatusFile {
+    listen: SocketAddr,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TargetFile {
+    root: String,
+    #[serde(default)]
+    naming: Naming,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryFile {
+    ca: Option<PathBuf>,
+    #[serde(default)]
+    plain_http: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CopyFile {
+    workers: Option<NonZeroU16>,
+}
+
+impl Config {
+    /// Reads the configuration at `path`, and the files that it names.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file: File = parse_yaml(path)?;
+        let target: TargetRoot = parse("target.root", &file.target.root)?;
+        Ok(Self {
+            front: load_front(&file.front)?,
+            status: file.status.listen,
+            ledger: file.ledger,
+            target: target.with_naming(file.target.naming),
+            registries: load_registries(&file.registries, file.credentials.as_deref())?,
+            workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
+            drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
+        })
+    }
+}
+
+impl Registries {
+    /// Reads only what is said of registries and credentials in the configuration at `path`.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        let file: RegistriesFile = parse_yaml(path)?;
+        load_registries(&file.registries, file.credentials.as_deref())
+    }
+
+    /// A client that knows them.
+    pub(crate) fn client(self) -> Result<Client, registry::ConfigError> {
+        Client::new(ClientConfig {
+            registries: self.special,
+            credentials: Arc::new(self.credentials),
+            ..ClientConfig::default()
+        })
+    }
+}
+
+fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut key = [0; 32];
+    provider.secure_random.fill(&mut key).map_err(|_| ConfigError::Random)?;
+    let callers = Callers::parse(&read_text("front.callers", &file.callers)?, key)
+        .map_err(|error| unusable("front.callers", &file.callers, error))?;
+
+    let pem = read("front.certificate", &file.certificate)?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable("front.certificate", &file.certificate, error))?;
+    let pem = read("front.key", &file.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|error| unusable("front.key", &file.key, error))?;
+    let mut tls = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map_err(|error| unusable("front.certificate", &file.certificate, error))?;
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // The host makes a new client for each call, so nobody resumes: tickets would only delay.
+    tls.send_tls13_tickets = 0;
+    Ok(Front { listen: file.listen, tls: Arc::new(tls), callers })
+}
+
+fn load_registries(
+    files: &BTreeMap<String, RegistryFile>,
+    credentials: Option<&Path>,
+) -> Result<Registries, ConfigError> {
+    let mut special = HashMap::new();
+    for (name, file) in files {
+        let registry: Registry = parse("registries", name)?;
+        let ca_pem = match &file.ca {
+            Some(path) => Some(read(&format!("registries.\"{name}\".ca"), path)?),
+            None => None,
+        };
+        let config = RegistryConfig { ca_pem, plain_http: file.plain_http };
+        if special.insert(registry, config).is_some() {
+            return Err(ConfigError::Twice { registry: name.clone() });
+        }
+    }
+    let credentials = match credentials {
+        Some(path) => DockerConfig::parse(&read_text("credentials", path)?)
+            .map_err(|error| unusable("credentials", path, error))?,
+        None => DockerConfig::default(),
+    };
+    Ok(Registries { special, credentials })
+}
+
+fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {
+    let text = read_text("--config", path)?;
+    serde_yaml::from_str(&text).map_err(|error| unusable("--config", path, error))
+}
+
+fn parse<T: std::str::FromStr<Err = ReferenceError>>(
+    key: &'static str,
+    text: &str,
+) -> Result<T, ConfigError> {
+    text.parse().map_err(|error| ConfigError::Value { key, error })
+}
+
+fn read(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
+    let unreadable = |error: std::io::Error| ConfigError::Unreadable {
+        key: key.to_owned(),
+        path: path.to_owned(),
+        error,
+    };
+    let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
+    if size_bytes > MAX_FILE_BYTES {
+        let reason = format!("it has {size_bytes} bytes, at most {MAX_FILE_BYTES} are read");
+        return Err(unusable(key, path, reason));
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+fn read_text(key: &str, path: &Path) -> Result<String, ConfigError> {
+    String::from_utf8(read(key, path)?).map_err(|_| unusable(key, path, "it is not UTF-8 text"))
+}
+
+fn unusable(key: &str, path: &Path, reason: impl ToString) -> ConfigError {
+    ConfigError::Unusable { key: key.to_owned(), path: path.to_owned(), reason: reason.to_string() }
+}
+
+/// Why the replicator cannot start with this configuration.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// A file is not there, or not ours to read.
+    #[error("{key}: {} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{key}: {} cannot be used: {reason}", path.display())]
+    Unusable {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value is not legal.
+    #[error("{key}: {error}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        error: ReferenceError,
+    },
+    /// One registry under two names.
+    #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
+    Twice {
+        /// The second name.
+        registry: String,
+    },
+    /// The system has no random numbers.
+    #[error("the system gives no random numbers")]
+    Random,
+}
+
+#[cfg(test)]
+mod tests;

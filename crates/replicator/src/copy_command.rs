@@ -1,0 +1,46 @@
+//! `copy`: one image now, by the engine that `serve` uses, with a progress bar on a terminal.
+
+use std::time::Duration;
+
+use copy::{Copier, CopyError, Job, Outcome, Tracker};
+use indicatif::{ProgressBar, ProgressStyle};
+use protocol::{ImageReference, Replica};
+
+/// How often the bar is drawn.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Copies `source` to `target`.
+pub(crate) async fn copy(
+    copier: &Copier,
+    source: ImageReference,
+    target: ImageReference,
+) -> Result<Outcome, CopyError> {
+    let job = Job { source, replica: Replica { reference: target, keeper: None } };
+    let tracker = Tracker::default();
+    // Drawn on a terminal only; indicatif hides it elsewhere.
+    let bar = ProgressBar::new(0).with_style(style());
+    let shown = async {
+        let mut tick = tokio::time::interval(REDRAW);
+        loop {
+            tick.tick().await;
+            let progress = tracker.progress();
+            bar.set_length(progress.bytes_total);
+            bar.set_position(progress.bytes_done);
+            bar.set_message(format!(
+                "{} of {} layers",
+                progress.layers_done, progress.layers_total
+            ));
+        }
+    };
+    let result = tokio::select! {
+        result = copier.copy(&job, &tracker) => result,
+        () = shown => unreachable!("the bar is drawn for ever"),
+    };
+    bar.finish_and_clear();
+    result
+}
+
+fn style() -> ProgressStyle {
+    let template = "{bar:30} {bytes:>10} of {total_bytes:<10} {bytes_per_sec:>12} {msg}";
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}

@@ -1,0 +1,140 @@
+//! From what is known of a source to what the policy is told: pure, no I/O, no clock.
+
+use std::time::Duration;
+
+use protocol::{ImageReference, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Verb};
+
+use crate::clock::Timestamp;
+use crate::ledger::record::{Failure, Record, State};
+
+/// A trigger's answer.
+pub(crate) type Answer = Result<Receipt, Refusal>;
+
+/// A question and what bears on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Question<'a> {
+    /// What is asked.
+    pub(crate) verb: Verb,
+    /// About which image.
+    pub(crate) source: &'a ImageReference,
+    /// Where its replica belongs.
+    pub(crate) target: &'a ImageReference,
+    /// When.
+    pub(crate) now: Timestamp,
+}
+
+impl Question<'_> {
+    /// Whether the ledger must be told that the source is wanted.
+    pub(crate) fn needs_want(&self, record: Option<&Record>) -> bool {
+        let may_start = match self.verb {
+            Verb::Plan => false,
+            Verb::Start | Verb::Replica => true,
+        };
+        may_start && record.is_none_or(|record| record.needs_want(self.target, self.now))
+    }
+
+    /// The answer, from what is known of the source.
+    pub(crate) fn answer(&self, record: Option<&Record>, progress: Option<Progress>) -> Answer {
+        // What was copied to a place that is no longer in force is not there.
+        let record = record.filter(|record| record.target == *self.target);
+        if let Some(record) = record
+            && record.state == State::Present
+        {
+            return Ok(self.receipt(ReplicaState::Present, Some(record), None));
+        }
+        match self.verb {
+            Verb::Plan => Ok(self.receipt(ReplicaState::Planned, record, progress)),
+            Verb::Start => match record.and_then(lasting_failure) {
+                Some(failure) => Err(self.refuse_failed(failure, record)),
+                None => Ok(self.receipt(ReplicaState::Copying, record, progress)),
+            },
+            Verb::Replica => Err(self.refuse(record, progress)),
+        }
+    }
+
+    fn receipt(
+        &self,
+        state: ReplicaState,
+        record: Option<&Record>,
+        progress: Option<Progress>,
+    ) -> Receipt {
+        Receipt {
+            source: self.source.clone(),
+            target: self.target.clone(),
+            digest: record.and_then(|record| record.digest.clone()),
+            state,
+            progress,
+            age_s: None,
+        }
+    }
+
+    fn refuse(&self, record: Option<&Record>, progress: Option<Progress>) -> Refusal {
+        let failure = record.and_then(|record| record.failure.as_ref());
+        match (record.map(|record| record.state), failure) {
+            (Some(State::Refused | State::Failed), Some(failure)) => {
+                self.refuse_failed(failure, record)
+            }
+            (Some(State::Copying), Some(failure)) if failure.is_lasting => {
+                self.refuse_failed(failure, record)
+            }
+            (Some(State::Copying), failure) => {
+                self.pending(copying_message(progress, failure), progress)
+            }
+            _ => self.pending("waits for its turn to be copied".to_owned(), None),
+        }
+    }
+
+    fn pending(&self, message: String, progress: Option<Progress>) -> Refusal {
+        Refusal::new(RefusalCode::Pending, self.source.to_string(), message).with_progress(progress)
+    }
+
+    fn refuse_failed(&self, failure: &Failure, record: Option<&Record>) -> Refusal {
+        let wait = record
+            .and_then(|record| record.due_at)
+            .map(|due_at| due_at - self.now)
+            .filter(|wait| *wait > Duration::ZERO);
+        let next = match (record.map(|record| record.state), wait) {
+            (Some(State::Failed), Some(wait)) => {
+                format!("; tried {} times, next in {} s", tries(record), wait.as_secs().max(1))
+            }
+            (Some(State::Refused), _) => "; asking again later tries again".to_owned(),
+            _ => "; being tried again now".to_owned(),
+        };
+        let message = format!("{}{next}", failure.message);
+        Refusal::new(failure.code, self.source.to_string(), message)
+            .at(failure.side)
+            .with_retry_after(wait)
+    }
+}
+
+/// A refusal for what the replicator itself cannot say or do.
+pub(crate) fn unavailable(source: &ImageReference, reason: &str) -> Refusal {
+    let message = format!("the replicator cannot answer: {reason}");
+    Refusal::new(RefusalCode::Unavailable, source.to_string(), message)
+        .at(Side::Replicator)
+        .with_retry_after(Some(Duration::from_secs(1)))
+}
+
+fn copying_message(progress: Option<Progress>, failure: Option<&Failure>) -> String {
+    let progress = match progress {
+        Some(progress) if progress.bytes_total > 0 => format!("copying {progress}"),
+        _ => "copying, size not yet known".to_owned(),
+    };
+    match failure {
+        Some(failure) => format!("{progress} (the last try failed: {})", failure.message),
+        None => progress,
+    }
+}
+
+fn tries(record: Option<&Record>) -> u32 {
+    record.map_or(0, |record| record.attempts)
+}
+
+/// A failure that trying again does not mend. While it is tried again all the same, because
+/// somebody asked, the answer stays what it was.
+fn lasting_failure(record: &Record) -> Option<&Failure> {
+    record.failure.as_ref().filter(|failure| failure.is_lasting)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,133 @@
+use super::*;
+use crate::ledger::record::{REFUSED_RETRY, Settlement};
+
+const NOW: Timestamp = Timestamp::from_ms(1_000_000);
+
+struct Fixture {
+    source: ImageReference,
+    target: ImageReference,
+}
+
+fn fixture() -> Fixture {
+    Fixture {
+        source: "nginx:1.27".parse().unwrap(),
+        target: "registry.corp/docker.io/library/nginx:1.27".parse().unwrap(),
+    }
+}
+
+impl Fixture {
+    fn question(&self, verb: Verb) -> Question<'_> {
+        Question { verb, source: &self.source, target: &self.target, now: NOW }
+    }
+
+    fn wanted(&self) -> Record {
+        Record::wanted(self.source.clone(), self.target.clone(), NOW)
+    }
+
+    fn settled(&self, settlement: Settlement) -> Record {
+        self.wanted().claim(NOW).unwrap().settle(settlement, NOW).unwrap()
+    }
+
+    fn present(&self) -> Record {
+        let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        self.settled(Settlement::Copied { digest, size_bytes: 1 })
+    }
+
+    fn failed(&self) -> Record {
+        let failure = failure(RefusalCode::Failed, "source docker.io does not answer", false);
+        self.settled(Settlement::Failed { failure, not_before: Duration::from_secs(12) })
+    }
+
+    fn refused(&self) -> Record {
+        let failure = failure(RefusalCode::NotFound, "source docker.io has no such image", true);
+        self.settled(Settlement::Failed { failure, not_before: Duration::ZERO })
+    }
+}
+
+fn failure(code: RefusalCode, message: &str, is_lasting: bool) -> Failure {
+    Failure { code, side: Side::Source, message: message.into(), is_lasting }
+}
+
+fn progress() -> Progress {
+    Progress { layers_done: 2, layers_total: 5, bytes_done: 43, bytes_total: 100 }
+}
+
+#[test]
+fn case_16_a_plan_starts_nothing_and_never_refuses() {
+    let fixture = fixture();
+    let question = fixture.question(Verb::Plan);
+    let records = [None, Some(fixture.wanted()), Some(fixture.failed()), Some(fixture.refused())];
+    for record in records {
+        assert!(!question.needs_want(record.as_ref()));
+        let receipt = question.answer(record.as_ref(), None).unwrap();
+        assert_eq!(receipt.state, ReplicaState::Planned);
+        assert_eq!(receipt.target, fixture.target);
+    }
+    let receipt = question.answer(Some(&fixture.present()), None).unwrap();
+    assert_eq!(receipt.state, ReplicaState::Present);
+    assert!(receipt.digest.is_some());
+}
+
+#[test]
+fn a_start_is_answered_at_once_with_what_is_intended() {
+    let fixture = fixture();
+    let question = fixture.question(Verb::Start);
+    assert!(question.needs_want(None));
+    for record in [fixture.wanted(), fixture.failed()] {
+        assert!(!question.needs_want(Some(&record)));
+        let receipt = question.answer(Some(&record), Some(progress())).unwrap();
+        assert_eq!((receipt.state, receipt.progress), (ReplicaState::Copying, Some(progress())));
+    }
+}
+
+#[test]
+fn a_start_of_what_cannot_be_copied_is_refused_until_a_new_try_succeeds() {
+    let fixture = fixture();
+    let later = Question { now: NOW + REFUSED_RETRY, ..fixture.question(Verb::Start) };
+    let refused = fixture.refused();
+    assert!(!fixture.question(Verb::Start).needs_want(Some(&refused)));
+    assert!(later.needs_want(Some(&refused)));
+    let waiting = refused.clone().want(&fixture.target, later.now);
+    let copying = waiting.clone().claim(later.now).unwrap();
+    for record in [refused, waiting, copying] {
+        for verb in [Verb::Start, Verb::Replica] {
+            let refusal = Question { verb, ..later }.answer(Some(&record), None).unwrap_err();
+            assert_eq!(refusal.code, RefusalCode::NotFound);
+        }
+    }
+}
+
+#[test]
+fn a_replica_is_refused_until_it_is_there() {
+    let fixture = fixture();
+    let question = fixture.question(Verb::Replica);
+    assert!(question.needs_want(None));
+    let copying = fixture.wanted().claim(NOW).unwrap();
+    let retried = fixture.failed().claim(NOW + Duration::from_secs(12)).unwrap();
+    let messages = [
+        (None, None),
+        (Some(fixture.wanted()), None),
+        (Some(copying.clone()), None),
+        (Some(copying), Some(progress())),
+        (Some(fixture.failed()), None),
+        (Some(retried), Some(progress())),
+        (Some(fixture.refused()), None),
+    ]
+    .map(|(record, progress)| {
+        let refusal = question.answer(record.as_ref(), progress).unwrap_err();
+        format!("{}: {}", refusal.code.as_str(), refusal.message)
+    });
+    insta::assert_snapshot!(messages.join("\n"));
+    let receipt = question.answer(Some(&fixture.present()), None).unwrap();
+    assert_eq!(receipt.state, ReplicaState::Present);
+}
+
+#[test]
+fn what_lies_at_a_target_no_longer_in_force_is_not_there() {
+    let fixture = fixture();
+    let elsewhere = "other.corp/docker.io/library/nginx:1.27".parse().unwrap();
+    let question = Question { target: &elsewhere, ..fixture.question(Verb::Replica) };
+    let present = fixture.present();
+    assert!(question.needs_want(Some(&present)));
+    assert_eq!(question.answer(Some(&present), None).unwrap_err().code, RefusalCode::Pending);
+}

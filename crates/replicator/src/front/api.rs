@@ -1,0 +1,166 @@
+//! HTTP to triggers, and answers to HTTP: `GET /v2/` and `GET /v2/<trigger>/manifests/<tag>`
+//! (distribution-spec end-1 and end-3), which is all that a Kubewarden host's client uses.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use http::header::{self, HeaderValue};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use protocol::{Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
+use sha2::{Digest as _, Sha256};
+
+use super::answer::{Answer, Question, unavailable};
+use super::callers::Callers;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+/// A reply: small and whole, so that it leaves in one write.
+pub(crate) type Reply = Response<Full<Bytes>>;
+
+/// What the front needs to answer. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct Api {
+    /// What was asked for, and what became of it.
+    pub(crate) ledger: Ledger,
+    /// How far running copies are.
+    pub(crate) board: Board,
+    /// Where replicas live.
+    pub(crate) target: Arc<TargetRoot>,
+    /// Who may ask.
+    pub(crate) callers: Callers,
+    /// The time.
+    pub(crate) clock: Clock,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+impl Api {
+    /// Answers one request. Its body, if any, is not read.
+    pub(crate) async fn handle<B>(self, request: Request<B>) -> Reply {
+        let header = request.headers().get(header::AUTHORIZATION);
+        let caller = match header {
+            Some(header) => self.callers.authenticate(header.as_bytes()).await,
+            None => None,
+        };
+        if caller.is_none() {
+            return challenge();
+        }
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            return plain(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "this is no registry: it answers GET and HEAD\n",
+            );
+        }
+        let Some(path) = request.uri().path().strip_prefix("/v2/") else {
+            return plain(StatusCode::NOT_FOUND, "this is an image replicator: see /v2/\n");
+        };
+        if path.is_empty() {
+            return json(StatusCode::OK, Bytes::from_static(b"{}"));
+        }
+        let Some((repository, tag)) = path.rsplit_once("/manifests/") else {
+            return plain(
+                StatusCode::NOT_FOUND,
+                "this is no registry: it has no blobs and no lists\n",
+            );
+        };
+        self.answer_trigger(repository, tag).await
+    }
+
+    async fn answer_trigger(&self, repository: &str, tag: &str) -> Reply {
+        let begin = Instant::now();
+        let (verb, answer) = match Trigger::decode(repository, tag) {
+            Ok(trigger) => (trigger.verb.as_str(), self.answer(&trigger).await),
+            Err(error) => {
+                let message = format!("the replicator does not understand the question: {error}");
+                ("none", Err(Refusal::new(RefusalCode::Malformed, "", message)))
+            }
+        };
+        let result = match &answer {
+            Ok(receipt) => receipt.state.as_str(),
+            Err(refusal) => refusal.code.as_str(),
+        };
+        self.metrics.trigger(verb, result, begin.elapsed());
+        match answer {
+            Ok(receipt) => receipt_reply(&receipt),
+            Err(refusal) => refusal_reply(&refusal),
+        }
+    }
+
+    async fn answer(&self, trigger: &Trigger) -> Answer {
+        let source = &trigger.source;
+        let replica = self.target.replica_of(source).map_err(|error| {
+            Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
+        })?;
+        let question = Question {
+            verb: trigger.verb,
+            source,
+            target: &replica.reference,
+            now: self.clock.now(),
+        };
+        let failed = |error: crate::ledger::LedgerError| {
+            tracing::error!(%source, %error, "a trigger could not be answered");
+            unavailable(source, &error.to_string())
+        };
+        let mut record = self.ledger.find(source).await.map_err(failed)?;
+        if question.needs_want(record.as_deref()) {
+            let wanted = self.ledger.want(source.clone(), replica.reference.clone());
+            record = Some(wanted.await.map_err(failed)?);
+        }
+        question.answer(record.as_deref(), self.board.progress(source))
+    }
+}
+
+/// 401 with a challenge: without one the host's client sends no credentials at all.
+fn challenge() -> Reply {
+    let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the replicator wants Basic credentials"}]}"#;
+    let mut reply = json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes()));
+    let realm = HeaderValue::from_static("Basic realm=\"image-replicator\", charset=\"UTF-8\"");
+    reply.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
+    reply
+}
+
+fn receipt_reply(receipt: &Receipt) -> Reply {
+    let body = receipt.to_json();
+    let digest = format!("sha256:{}", hex(&Sha256::digest(&body)));
+    let mut reply = with_type(StatusCode::OK, body.into(), protocol::receipt::MEDIA_TYPE);
+    // Hexadecimal digits are always a legal header value.
+    if let Ok(digest) = HeaderValue::from_str(&digest) {
+        reply.headers_mut().insert("docker-content-digest", digest);
+    }
+    reply
+}
+
+fn refusal_reply(refusal: &Refusal) -> Reply {
+    let status = StatusCode::from_u16(refusal.code.http_status())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut reply = json(status, refusal.to_json().into());
+    if let Some(retry_after_s) = refusal.retry_after_s {
+        reply.headers_mut().insert(header::RETRY_AFTER, retry_after_s.into());
+    }
+    reply
+}
+
+fn json(status: StatusCode, body: Bytes) -> Reply {
+    with_type(status, body, "application/json")
+}
+
+fn plain(status: StatusCode, body: &'static str) -> Reply {
+    with_type(status, Bytes::from_static(body.as_bytes()), "text/plain; charset=utf-8")
+}
+
+fn with_type(status: StatusCode, body: Bytes, media_type: &'static str) -> Reply {
+    let mut reply = Response::new(Full::new(body));
+    *reply.status_mut() = status;
+    let headers = reply.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+    headers.insert("docker-distribution-api-version", HeaderValue::from_static("registry/2.0"));
+    reply
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,15 @@
+//! The front: answers triggers. It speaks as much of the distribution API as a Kubewarden
+//! host's client uses, answers from memory and ledger, and never waits for a registry.
+//!
+//! - [`listener`]: TCP and TLS, connection limits;
+//! - [`api`]: HTTP requests to triggers, answers to HTTP replies;
+//! - [`callers`]: who may ask;
+//! - [`answer`]: what is known of a source to a receipt or a refusal; pure.
+
+pub(crate) mod answer;
+pub(crate) mod api;
+pub(crate) mod callers;
+pub(crate) mod listener;
+
+#[cfg(test)]
+mod tests;

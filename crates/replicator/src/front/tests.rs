@@ -1,0 +1,156 @@
+//! The front on the wire, asked by the client that the real host uses.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig};
+use oci_distribution::secrets::RegistryAuth;
+use oci_distribution::{Client, Reference};
+use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Trigger};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::callers::Callers;
+use super::listener::Listener;
+use crate::board::Board;
+use crate::clock::Clock;
+use crate::ledger::Ledger;
+use crate::ledger::record::Settlement;
+use crate::metrics::Metrics;
+
+struct Front {
+    address: SocketAddr,
+    ca_pem: String,
+    ledger: Ledger,
+    stop: CancellationToken,
+    _directory: TempDir,
+}
+
+impl Front {
+    async fn start() -> Self {
+        let directory = TempDir::new().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+        let ledger = Ledger::open(&url, Clock::system()).await.unwrap();
+        let certificates = testkit::Certificates::new();
+        let hash = bcrypt::hash("secret", 4).unwrap();
+        let api = Api {
+            ledger: ledger.clone(),
+            board: Board::default(),
+            target: Arc::new("registry.corp/mirror".parse().unwrap()),
+            callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
+            clock: Clock::system(),
+            metrics: Metrics::default(),
+        };
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = Listener::bind(any_port, certificates.server_config()).await.unwrap();
+        let address = listener.address().unwrap();
+        let stop = CancellationToken::new();
+        tokio::spawn(listener.serve(api, stop.clone()));
+        let ca_pem = certificates.ca_pem.clone();
+        Self { address, ca_pem, ledger, stop, _directory: directory }
+    }
+
+    /// As the host does: a new client for each call.
+    async fn ask(&self, path: &str, password: &str) -> Result<String, String> {
+        let certificate = Certificate {
+            encoding: CertificateEncoding::Pem,
+            data: self.ca_pem.clone().into_bytes(),
+        };
+        let config =
+            ClientConfig { extra_root_certificates: vec![certificate], ..ClientConfig::default() };
+        let client = Client::new(config);
+        let reference: Reference =
+            format!("localhost:{}/{path}", self.address.port()).parse().unwrap();
+        let auth = RegistryAuth::Basic("policy".to_owned(), password.to_owned());
+        let (manifest, _digest) =
+            client.pull_manifest(&reference, &auth).await.map_err(|e| e.to_string())?;
+        Ok(manifest.to_string())
+    }
+
+    async fn trigger(&self, verb: &str, source: &str) -> Result<Receipt, Refusal> {
+        let trigger = Trigger {
+            verb: verb.parse().unwrap(),
+            namespace: "shop".parse().unwrap(),
+            source: source.parse().unwrap(),
+        };
+        let path = trigger.encode().unwrap().to_string();
+        match self.ask(&path, "secret").await {
+            Ok(body) => Ok(Receipt::from_json(body.as_bytes()).unwrap()),
+            Err(text) => {
+                Err(Refusal::find(&text).unwrap_or_else(|| panic!("no refusal in {text}")))
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn receipts_and_refusals_reach_the_hosts_client_whole() {
+    let front = Front::start().await;
+    let planned = front.trigger("plan", "nginx:1.27").await.unwrap();
+    assert_eq!(planned.state, ReplicaState::Planned);
+    assert_eq!(planned.target.to_string(), "registry.corp/mirror/docker.io/library/nginx:1.27");
+    assert_eq!(front.ledger.find(&planned.source).await.unwrap(), None);
+
+    let refusal = front.trigger("replica", "nginx:1.27").await.unwrap_err();
+    assert_eq!(
+        (refusal.code, refusal.source.as_str()),
+        (RefusalCode::Pending, "docker.io/library/nginx:1.27")
+    );
+    let started = front.trigger("start", "nginx:1.27").await.unwrap();
+    assert_eq!(started.state, ReplicaState::Copying);
+
+    front.ledger.claim().await.unwrap().unwrap();
+    let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
+    front.ledger.settle(planned.source, copied).await.unwrap();
+    let present = front.trigger("replica", "nginx:1.27").await.unwrap();
+    assert_eq!((present.state, present.digest), (ReplicaState::Present, Some(digest)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_that_make_no_sense_are_refused_with_the_reason() {
+    let front = Front::start().await;
+    let error = front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
+    let refusal = Refusal::find(&error).unwrap();
+    assert_eq!(refusal.code, RefusalCode::Malformed);
+    assert!(refusal.message.contains("is not a trigger"), "{}", refusal.message);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_password_learns_nothing() {
+    let front = Front::start().await;
+    let error =
+        front.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
+    assert!(error.starts_with("Not authorized"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_15_a_hundred_questions_at_once_get_their_own_answers() {
+    let front = Arc::new(Front::start().await);
+    let asked: Vec<_> = (0..100)
+        .map(|number| {
+            let front = Arc::clone(&front);
+            tokio::spawn(async move {
+                (number, front.trigger("start", &format!("app-{number}:v{number}")).await)
+            })
+        })
+        .collect();
+    for answer in asked {
+        let (number, receipt) = answer.await.unwrap();
+        let expected = format!("docker.io/library/app-{number}:v{number}");
+        assert_eq!(receipt.unwrap().source.to_string(), expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_under_way_is_answered_when_the_front_ends() {
+    let front = Front::start().await;
+    front.trigger("start", "nginx:1").await.unwrap();
+    front.stop.cancel();
+    let begin = Instant::now();
+    while front.ask("v1/plan/shop/tag/docker.io/library/nginx:1", "secret").await.is_ok() {
+        assert!(begin.elapsed() < Duration::from_secs(10), "the front goes on");
+    }
+}

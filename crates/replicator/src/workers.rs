@@ -1,0 +1,190 @@
+//! The workers: claim -> copy -> settle, until told to stop.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use copy::{Copier, CopyError, Job, Outcome, Tracker};
+use protocol::{RefusalCode, Side, TargetRoot};
+use registry::{ErrorKind, Retry};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::board::Board;
+use crate::ledger::record::{Failure, Record, Settlement};
+use crate::ledger::{Ledger, LedgerError};
+use crate::metrics::Metrics;
+
+/// How long an idle worker waits before it looks for copies that have become due again. New
+/// ones wake it at once.
+const IDLE_LOOK: Duration = Duration::from_secs(1);
+
+/// How long to wait after the ledger failed.
+const LEDGER_PAUSE: Duration = Duration::from_secs(1);
+
+/// What the workers need. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Workers {
+    /// What is to be done.
+    pub(crate) ledger: Ledger,
+    /// Does it.
+    pub(crate) copier: Copier,
+    /// Shows how far it is.
+    pub(crate) board: Board,
+    /// Where replicas live.
+    pub(crate) target: Arc<TargetRoot>,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+/// How the workers are told to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop {
+    /// Claim nothing more.
+    pub(crate) claiming: CancellationToken,
+    /// Break off what is running, and hand it back.
+    pub(crate) copying: CancellationToken,
+}
+
+impl Workers {
+    /// Runs `count` workers; returns when all have stopped.
+    pub(crate) async fn run(self, count: u16, stop: Stop) {
+        let workers = TaskTracker::new();
+        for _ in 0..count {
+            workers.spawn(self.clone().work(stop.clone()));
+        }
+        workers.close();
+        workers.wait().await;
+    }
+
+    async fn work(self, stop: Stop) {
+        while !stop.claiming.is_cancelled() {
+            match self.ledger.claim().await {
+                Ok(Some(record)) => self.copy(&record, &stop).await,
+                Ok(None) => tokio::select! {
+                    () = self.ledger.wait_for_work(IDLE_LOOK) => {}
+                    () = stop.claiming.cancelled() => {}
+                },
+                Err(error) => self.pause(&error, &stop.claiming).await,
+            }
+        }
+    }
+
+    async fn copy(&self, record: &Record, stop: &Stop) {
+        let begin = Instant::now();
+        self.metrics.copy_begins();
+        tracing::info!(source = %record.source, target = %record.target, "copy begins");
+        let result = tokio::select! {
+            result = self.copy_once(record) => Some(result),
+            () = stop.copying.cancelled() => None,
+        };
+        let bytes_moved = match &result {
+            Some(Ok(outcome)) => outcome.bytes_moved,
+            _ => 0,
+        };
+        let settlement = settlement(result);
+        self.metrics.copy_ends(word(&settlement), begin.elapsed(), bytes_moved);
+        log(record, &settlement, begin.elapsed(), bytes_moved);
+        self.settle(record, settlement, stop).await;
+    }
+
+    async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {
+        let replica = self
+            .target
+            .replica_of(&record.source)
+            .map_err(|error| Failed::NoPlace(error.to_string()))?;
+        let tracker = Tracker::default();
+        let _pinned = self.board.pin(record.source.clone(), tracker.clone());
+        let job = Job { source: record.source.clone(), replica };
+        Ok(self.copier.copy(&job, &tracker).await?)
+    }
+
+    /// A claimed copy must be settled, or nobody would take it up again before a restart.
+    async fn settle(&self, record: &Record, settlement: Settlement, stop: &Stop) {
+        while let Err(error) = self.ledger.settle(record.source.clone(), settlement.clone()).await {
+            if stop.copying.is_cancelled() || matches!(error, LedgerError::Closed) {
+                // The next start finds it as under way, and takes it up again.
+                tracing::warn!(source = %record.source, %error, "a copy's end could not be written");
+                return;
+            }
+            self.pause(&error, &stop.copying).await;
+        }
+    }
+
+    async fn pause(&self, error: &LedgerError, stop: &CancellationToken) {
+        tracing::error!(%error, "the workers cannot use the ledger; trying again");
+        tokio::select! {
+            () = tokio::time::sleep(LEDGER_PAUSE) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+/// Why there is no copy.
+enum Failed {
+    NoPlace(String),
+    Copy(CopyError),
+}
+
+impl From<CopyError> for Failed {
+    fn from(error: CopyError) -> Self {
+        Self::Copy(error)
+    }
+}
+
+fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
+    let error = match result {
+        None => return Settlement::HandedBack,
+        Some(Ok(outcome)) => {
+            let Outcome { digest, size_bytes, .. } = outcome;
+            return Settlement::Copied { digest, size_bytes };
+        }
+        Some(Err(error)) => error,
+    };
+    let (failure, not_before) = match error {
+        Failed::NoPlace(message) => {
+            let (code, side) = (RefusalCode::Denied, Side::Replicator);
+            (Failure { code, side, message, is_lasting: true }, Duration::ZERO)
+        }
+        Failed::Copy(error) => {
+            let (is_lasting, not_before) = match error.retry() {
+                Retry::Never => (true, Duration::ZERO),
+                Retry::Later { after } => (false, after),
+            };
+            let code = match error.kind() {
+                ErrorKind::NotFound if error.side == Side::Source => RefusalCode::NotFound,
+                _ => RefusalCode::Failed,
+            };
+            let (side, message) = (error.side, error.to_string());
+            (Failure { code, side, message, is_lasting }, not_before)
+        }
+    };
+    Settlement::Failed { failure, not_before }
+}
+
+/// The word in metrics.
+fn word(settlement: &Settlement) -> &'static str {
+    match settlement {
+        Settlement::Copied { .. } => "copied",
+        Settlement::Failed { failure, .. } if failure.is_lasting => "refused",
+        Settlement::Failed { .. } => "failed",
+        Settlement::HandedBack => "handed-back",
+    }
+}
+
+fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {
+    let source = &record.source;
+    let target = &record.target;
+    let took_ms = took.as_millis();
+    match settlement {
+        Settlement::Copied { digest, size_bytes } => {
+            tracing::info!(%source, %target, %digest, size_bytes, bytes_moved, took_ms, "copied");
+        }
+        Settlement::Failed { failure: Failure { side, message, is_lasting, .. }, .. } => {
+            let next = if *is_lasting { "when asked for again" } else { "by itself" };
+            tracing::warn!(%source, %target, %side, took_ms, next, "copy failed: {message}");
+        }
+        Settlement::HandedBack => {
+            tracing::info!(%source, %target, took_ms, "copy handed back, since the replicator ends");
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! A real registry: Debian's `docker-registry` with TLS and htpasswd, on loopback.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::certificates::Certificates;
+
+/// The one user, `u` with the password `p`, as `htpasswd -B` writes it.
+const HTPASSWD: &str = "u:$2y$05$Vmy0r3SJS576Ky9OB8rcnOTtWIaw7GNjQJ5zik/zmvhd6VZNH1QmS";
+
+/// How long it may take to start.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running registry. It ends when dropped.
+pub struct DockerRegistry {
+    process: Child,
+    port: u16,
+    _files: TempDir,
+}
+
+impl DockerRegistry {
+    /// Starts one that knows the user `u` with the password `p`. None where the program is not
+    /// installed.
+    #[must_use]
+    pub fn start(certificates: &Certificates) -> Option<Self> {
+        let files = tempfile::tempdir().unwrap();
+        let at = files.path().display();
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        for (name, content) in [
+            ("cert.pem", certificates.cert_pem.as_str()),
+            ("key.pem", certificates.key_pem.as_str()),
+            ("htpasswd", HTPASSWD),
+        ] {
+            std::fs::write(files.path().join(name), content).unwrap();
+        }
+        let config = [
+            "version: 0.1".to_owned(),
+            "log: {level: error}".to_owned(),
+            format!(
+                "storage: {{filesystem: {{rootdirectory: {at}/data}}, delete: {{enabled: true}}}}"
+            ),
+            format!("auth: {{htpasswd: {{realm: test, path: {at}/htpasswd}}}}"),
+            "http:".to_owned(),
+            format!("  addr: 127.0.0.1:{port}"),
+            "  secret: of-this-test".to_owned(),
+            format!("  tls: {{certificate: {at}/cert.pem, key: {at}/key.pem}}"),
+        ]
+        .join("\n");
+        let config_path = files.path().join("config.yml");
+        std::fs::write(&config_path, config).unwrap();
+        let started = Command::new("docker-registry")
+            .arg("serve")
+            .arg(&config_path)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut registry = Self { process: started.ok()?, port, _files: files };
+        registry.wait();
+        Some(registry)
+    }
+
+    /// `127.0.0.1:port`
+    #[must_use]
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    fn wait(&mut self) {
+        let begun = Instant::now();
+        while std::net::TcpStream::connect(self.host()).is_err() {
+            let ended = self.process.try_wait().unwrap();
+            assert!(ended.is_none(), "docker-registry does not like its configuration: {ended:?}");
+            assert!(begun.elapsed() < PATIENCE, "docker-registry does not start");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+impl Drop for DockerRegistry {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,231 @@
+//! A registry on loopback that speaks the distribution API from memory, records each request,
+//! and misbehaves as scripted.
+
+mod access;
+pub(crate) mod fault;
+pub(crate) mod log;
+mod routes;
+mod serve;
+mod store;
+mod uploads;
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Method;
+use protocol::{Digest, ImageReference};
+
+use crate::certificates::Certificates;
+use crate::content::Content;
+use crate::image::Image;
+use access::Access;
+use fault::{Fault, Script, When};
+use log::{Kind, Recorded};
+use store::Store;
+
+/// How a registry is to be.
+#[derive(Default)]
+pub struct Builder {
+    tls: Option<Arc<rustls::ServerConfig>>,
+    access: Access,
+    dropped_above: Option<u64>,
+}
+
+impl Builder {
+    /// TLS with these certificates.
+    #[must_use]
+    pub fn tls(mut self, certificates: &Certificates) -> Self {
+        self.tls = Some(certificates.server_config());
+        self
+    }
+
+    /// Basic auth, with this user alone.
+    #[must_use]
+    pub fn basic(mut self, user: &str, password: &str) -> Self {
+        self.access = Access::basic(user, password);
+        self
+    }
+
+    /// Bearer auth by a token endpoint of its own, with this user alone; tokens live that long.
+    #[must_use]
+    pub fn bearer(mut self, user: &str, password: &str, lifetime: Duration) -> Self {
+        self.access = Access::bearer(Some((user, password)), lifetime);
+        self
+    }
+
+    /// Bearer auth that gives everybody a token.
+    #[must_use]
+    pub fn anonymous_bearer(mut self, lifetime: Duration) -> Self {
+        self.access = Access::bearer(None, lifetime);
+        self
+    }
+
+    /// Uploads of more bytes than this are hashed and not kept.
+    #[must_use]
+    pub fn drop_uploads_above(mut self, bytes: u64) -> Self {
+        self.dropped_above = Some(bytes);
+        self
+    }
+
+    /// Starts it on a free port of 127.0.0.1; it ends with the runtime.
+    pub async fn start(self) -> ScriptedRegistry {
+        let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let shared = Arc::new(Shared {
+            address: listener.local_addr().unwrap(),
+            secure: self.tls.is_some(),
+            access: self.access,
+            dropped_above: self.dropped_above.unwrap_or(u64::MAX),
+            store: Mutex::default(),
+            script: Mutex::default(),
+            log: Mutex::default(),
+        });
+        tokio::spawn(serve::accept(listener, self.tls, Arc::clone(&shared)));
+        ScriptedRegistry { shared }
+    }
+}
+
+/// A running registry.
+#[derive(Clone)]
+pub struct ScriptedRegistry {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    address: SocketAddr,
+    secure: bool,
+    access: Access,
+    dropped_above: u64,
+    store: Mutex<Store>,
+    script: Mutex<Script>,
+    log: Mutex<Vec<Recorded>>,
+}
+
+impl ScriptedRegistry {
+    /// One without TLS and auth.
+    pub async fn start() -> Self {
+        Self::builder().start().await
+    }
+
+    /// How it is to be.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// `127.0.0.1:port`
+    #[must_use]
+    pub fn host(&self) -> String {
+        self.shared.address.to_string()
+    }
+
+    /// `http[s]://127.0.0.1:port`
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.shared.url()
+    }
+
+    /// An image's reference here.
+    #[must_use]
+    pub fn reference(&self, rest: &str) -> ImageReference {
+        format!("{}/{rest}", self.host()).parse().unwrap()
+    }
+
+    /// Keeps an image with all it names, under a tag.
+    pub fn push(&self, image: &Image, repository: &str, tag: &str) {
+        let mut store = self.shared.store.lock().unwrap();
+        let repository = store.repository(repository);
+        for part in image.all() {
+            repository.blobs.extend(part.blobs.iter().cloned());
+            let manifest = (part.media_type.clone(), part.manifest.clone());
+            repository.manifests.insert(part.digest.clone(), manifest);
+        }
+        repository.tags.insert(tag.to_owned(), image.digest.clone());
+    }
+
+    /// Keeps a blob.
+    pub fn push_blob(&self, repository: &str, content: Content) {
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).blobs.insert(content.digest(), content);
+    }
+
+    /// Loses a blob, whatever manifests name it.
+    pub fn lose_blob(&self, repository: &str, digest: &Digest) {
+        self.shared.store.lock().unwrap().repository(repository).blobs.remove(digest);
+    }
+
+    /// A blob that is here.
+    #[must_use]
+    pub fn blob(&self, repository: &str, digest: &Digest) -> Option<Content> {
+        self.shared.store.lock().unwrap().repository(repository).blobs.get(digest).cloned()
+    }
+
+    /// How many blobs a repository has.
+    #[must_use]
+    pub fn blob_count(&self, repository: &str) -> usize {
+        self.shared.store.lock().unwrap().repository(repository).blobs.len()
+    }
+
+    /// The bytes of a manifest that is here, by tag or digest.
+    #[must_use]
+    pub fn manifest(&self, repository: &str, reference: &str) -> Option<Bytes> {
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).manifest(reference).map(|(_, (_, bytes))| bytes)
+    }
+
+    /// The tags of a repository, sorted.
+    #[must_use]
+    pub fn tags(&self, repository: &str) -> Vec<String> {
+        self.shared.store.lock().unwrap().repository(repository).tags.keys().cloned().collect()
+    }
+
+    /// Uploads that were begun, and neither ended nor given up.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        self.shared.store.lock().unwrap().uploads.len()
+    }
+
+    /// Whether an image is here with all that it names, byte for byte.
+    #[must_use]
+    pub fn holds(&self, image: &Image, repository: &str) -> bool {
+        image.all().iter().all(|part| {
+            self.manifest(repository, &part.digest.to_string()) == Some(part.manifest.clone())
+                && part.blobs.iter().all(|(digest, _)| self.blob(repository, digest).is_some())
+        })
+    }
+
+    /// Misbehaves in this way when a request is like that.
+    pub fn script(&self, when: When, fault: Fault) {
+        self.shared.script.lock().unwrap().add(when, fault);
+    }
+
+    /// All tokens end at once.
+    pub fn revoke_tokens(&self) {
+        self.shared.access.revoke();
+    }
+
+    /// The requests up to now.
+    #[must_use]
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared.log.lock().unwrap().clone()
+    }
+
+    /// How many requests of a kind there were.
+    #[must_use]
+    pub fn count(&self, method: &Method, kind: Kind) -> usize {
+        self.requests().iter().filter(|r| r.method == *method && r.kind == kind).count()
+    }
+
+    /// Forgets the requests up to now.
+    pub fn forget_requests(&self) {
+        self.shared.log.lock().unwrap().clear();
+    }
+}
+
+impl Shared {
+    fn url(&self) -> String {
+        let scheme = if self.secure { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+}

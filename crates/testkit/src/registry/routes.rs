@@ -1,0 +1,157 @@
+//! The distribution API over the store.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::Method;
+use hyper::body::Incoming;
+use serde_json::Value;
+
+use super::Shared;
+use super::fault::Fault;
+use super::log::{Kind, Recorded};
+use super::serve::{BoxError, Reply, read_body};
+use super::uploads;
+use crate::content::digest_of;
+
+/// Path and query of a request, taken apart.
+pub(super) struct Target {
+    pub(super) repository: String,
+    pub(super) last: String,
+    pub(super) query: Vec<(String, String)>,
+}
+
+impl Target {
+    pub(super) fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// What a request is about.
+pub(super) fn kind_of(path: &str) -> Kind {
+    let path = path.split('?').next().unwrap_or_default();
+    match path {
+        "/v2/" => Kind::Ping,
+        "/token" => Kind::Token,
+        _ if path.contains("/blobs/uploads/") => Kind::Upload,
+        _ if path.contains("/blobs/") => Kind::Blob,
+        _ if path.contains("/manifests/") => Kind::Manifest,
+        _ => Kind::Other,
+    }
+}
+
+fn take_apart(path: &str, kind: Kind) -> Target {
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
+    let divider = match kind {
+        Kind::Upload => "/blobs/uploads/",
+        Kind::Blob => "/blobs/",
+        _ => "/manifests/",
+    };
+    let rest = path.strip_prefix("/v2/").unwrap_or_default();
+    let (repository, last) = rest.split_once(divider).unwrap_or((rest, ""));
+    let query = url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    Target { repository: repository.to_owned(), last: last.to_owned(), query }
+}
+
+pub(super) async fn route(
+    shared: &Arc<Shared>,
+    request: Recorded,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    let target = take_apart(&request.path, request.kind);
+    let authorization = request.authorization.as_deref();
+    if request.kind == Kind::Token {
+        let scopes = target.query.iter().filter(|(key, _)| key == "scope");
+        let granted = shared.access.grant(authorization, scopes.map(|(_, v)| v.clone()).collect());
+        return Ok(match granted {
+            Some(token) => Reply::new(200, token),
+            None => Reply::error(401, "UNAUTHORIZED"),
+        });
+    }
+    let reads =
+        matches!(request.method, Method::GET | Method::HEAD) && request.kind != Kind::Upload;
+    let scope = match (request.kind, reads) {
+        (Kind::Ping | Kind::Other, _) => String::new(),
+        (_, true) => format!("repository:{}:pull", target.repository),
+        (_, false) => format!("repository:{}:pull,push", target.repository),
+    };
+    if let Some(challenge) = shared.access.challenge(&shared.url(), authorization, &scope) {
+        return Ok(Reply::error(401, "UNAUTHORIZED").with("www-authenticate", &challenge));
+    }
+    match (request.kind, &request.method) {
+        (Kind::Ping, _) => Ok(Reply::new(200, "{}")),
+        (Kind::Manifest, &Method::PUT) => put_manifest(shared, &target, faults, body).await,
+        (Kind::Manifest, _) => Ok(manifest(shared, &target)),
+        (Kind::Blob, _) => Ok(blob(shared, &target, &request, faults)),
+        (Kind::Upload, _) => uploads::upload(shared, &target, &request, faults, body).await,
+        _ => Ok(Reply::error(404, "UNSUPPORTED")),
+    }
+}
+
+fn manifest(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    match store.repository(&target.repository).manifest(&target.last) {
+        Some((digest, (media_type, bytes))) => Reply::new(200, bytes)
+            .with("content-type", &media_type)
+            .with("docker-content-digest", &digest),
+        None => Reply::error(404, "MANIFEST_UNKNOWN"),
+    }
+}
+
+async fn put_manifest(
+    shared: &Shared,
+    target: &Target,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    let mut bytes = Vec::new();
+    read_body(body, faults, |piece| bytes.extend_from_slice(&piece)).await?;
+    let Ok(parsed) = serde_json::from_slice::<Value>(&bytes) else {
+        return Ok(Reply::error(400, "MANIFEST_INVALID"));
+    };
+    let digest = digest_of(&bytes);
+    let mut store = shared.store.lock().unwrap();
+    let repository = store.repository(&target.repository);
+    if repository.missing(&parsed).is_some() {
+        return Ok(Reply::error(404, "MANIFEST_BLOB_UNKNOWN"));
+    }
+    if !target.last.contains(':') {
+        repository.tags.insert(target.last.clone(), digest.clone());
+    } else if target.last != digest.to_string() {
+        return Ok(Reply::error(400, "DIGEST_INVALID"));
+    }
+    let media_type = parsed["mediaType"].as_str().unwrap_or(crate::media::MANIFEST).to_owned();
+    repository.manifests.insert(digest.clone(), (media_type, Bytes::from(bytes)));
+    Ok(Reply::new(201, "").with("docker-content-digest", &digest))
+}
+
+fn blob(shared: &Shared, target: &Target, request: &Recorded, faults: &[Fault]) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    let repository = store.repository(&target.repository);
+    let found = target.last.parse().ok().and_then(|digest| repository.blobs.get(&digest));
+    let Some(content) = found else { return Reply::error(404, "BLOB_UNKNOWN") };
+    let ignored = faults.iter().any(|fault| matches!(fault, Fault::IgnoreRange));
+    let size = content.size();
+    let from = request
+        .range
+        .as_deref()
+        .filter(|_| !ignored)
+        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<u64>().ok());
+    let begin = from.unwrap_or(0);
+    if begin >= size && from.is_some() {
+        return Reply::error(416, "RANGE_INVALID");
+    }
+    let body: Box<dyn Iterator<Item = Bytes> + Send> = if request.method == Method::HEAD {
+        Box::new(std::iter::empty())
+    } else {
+        content.pieces(begin, size)
+    };
+    let reply = Reply { status: 200, headers: Vec::new(), length: size - begin, body }
+        .with("docker-content-digest", &target.last);
+    match from {
+        Some(from) => Reply { status: 206, ..reply }
+            .with("content-range", &format!("bytes {from}-{}/{size}", size - 1)),
+        None => reply,
+    }
+}

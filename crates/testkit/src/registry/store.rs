@@ -1,0 +1,64 @@
+//! What the registry holds.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use bytes::Bytes;
+use protocol::Digest;
+use serde_json::Value;
+
+use crate::content::Content;
+
+/// A manifest with its media type.
+pub(super) type Manifest = (String, Bytes);
+
+#[derive(Default)]
+pub(super) struct Store {
+    repositories: HashMap<String, Repository>,
+    pub(super) uploads: HashSet<u64>,
+    next_upload: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Repository {
+    pub(super) blobs: HashMap<Digest, Content>,
+    pub(super) manifests: HashMap<Digest, Manifest>,
+    pub(super) tags: BTreeMap<String, Digest>,
+}
+
+impl Store {
+    pub(super) fn repository(&mut self, name: &str) -> &mut Repository {
+        self.repositories.entry(name.to_owned()).or_default()
+    }
+
+    pub(super) fn open_upload(&mut self) -> u64 {
+        self.next_upload += 1;
+        self.uploads.insert(self.next_upload);
+        self.next_upload
+    }
+}
+
+impl Repository {
+    /// A manifest by tag or digest.
+    pub(super) fn manifest(&self, reference: &str) -> Option<(Digest, Manifest)> {
+        let digest = self.tags.get(reference).cloned().or_else(|| reference.parse().ok())?;
+        let manifest = self.manifests.get(&digest)?.clone();
+        Some((digest, manifest))
+    }
+
+    /// A digest that a manifest names and that is not here.
+    pub(super) fn missing(&self, manifest: &Value) -> Option<String> {
+        let digest = |descriptor: &Value| descriptor["digest"].as_str().map(ToOwned::to_owned);
+        let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
+        let lacks_manifest = |named: &String| {
+            named.parse().is_ok_and(|digest: Digest| !self.manifests.contains_key(&digest))
+        };
+        let lacks_blob = |named: &String| {
+            named.parse().is_ok_and(|digest: Digest| !self.blobs.contains_key(&digest))
+        };
+        let child = list("manifests").iter().filter_map(digest).find(lacks_manifest);
+        let mut blobs = list("layers");
+        blobs.extend(list("blobs"));
+        blobs.push(manifest["config"].clone());
+        child.or_else(|| blobs.iter().filter_map(digest).find(lacks_blob))
+    }
+}

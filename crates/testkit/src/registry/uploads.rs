@@ -1,0 +1,84 @@
+//! Uploads and mounts. A blob is kept only when all of it came and hashes right.
+
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use hyper::body::Incoming;
+
+use super::Shared;
+use super::fault::Fault;
+use super::log::Recorded;
+use super::routes::Target;
+use super::serve::{BoxError, Reply, read_body};
+use crate::content::{Content, to_digest};
+
+pub(super) async fn upload(
+    shared: &Shared,
+    target: &Target,
+    request: &Recorded,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    match request.method {
+        Method::POST => Ok(open(shared, target)),
+        Method::PUT => finish(shared, target, faults, body).await,
+        Method::DELETE => {
+            let id = target.last.parse().unwrap_or(0);
+            let known = shared.store.lock().unwrap().uploads.remove(&id);
+            Ok(if known { Reply::new(204, "") } else { Reply::error(404, "BLOB_UPLOAD_UNKNOWN") })
+        }
+        _ => Ok(Reply::error(405, "UNSUPPORTED")),
+    }
+}
+
+fn open(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    if let (Some(mount), Some(from)) = (target.parameter("mount"), target.parameter("from")) {
+        let digest = mount.parse().unwrap();
+        if let Some(content) = store.repository(from).blobs.get(&digest).cloned() {
+            store.repository(&target.repository).blobs.insert(digest, content);
+            return Reply::new(201, "");
+        }
+    }
+    let id = store.open_upload();
+    Reply::new(202, "")
+        .with("location", &format!("/v2/{}/blobs/uploads/{id}?_state=x", target.repository))
+}
+
+async fn finish(
+    shared: &Shared,
+    target: &Target,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    let id = target.last.parse().unwrap_or(0);
+    if !shared.store.lock().unwrap().uploads.contains(&id) {
+        return Ok(Reply::error(404, "BLOB_UPLOAD_UNKNOWN"));
+    }
+    let mut context = Context::new(&SHA256);
+    let mut kept = BytesMut::new();
+    let mut size = 0;
+    read_body(body, faults, |piece: Bytes| {
+        context.update(&piece);
+        size += piece.len() as u64;
+        if size <= shared.dropped_above {
+            kept.extend_from_slice(&piece);
+        } else {
+            kept = BytesMut::new();
+        }
+    })
+    .await?;
+    let digest = to_digest(context.finish().as_ref());
+    let mut store = shared.store.lock().unwrap();
+    if target.parameter("digest") != Some(&digest.to_string()) {
+        return Ok(Reply::error(400, "DIGEST_INVALID"));
+    }
+    store.uploads.remove(&id);
+    let content = if size > shared.dropped_above {
+        Content::Dropped(size)
+    } else {
+        Content::Bytes(kept.freeze())
+    };
+    store.repository(&target.repository).blobs.insert(digest.clone(), content);
+    Ok(Reply::new(201, "").with("docker-content-digest", &digest))
+}

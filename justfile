@@ -1,0 +1,100 @@
+# The one entry: `just` lists the recipes, `make demo` and `make test` need nothing before them.
+
+set shell := ["bash", "-euo", "pipefail", "-c"]
+
+export PATH := justfile_directory() / "target/tools/bin" + ":" + env("CARGO_HOME", home_directory() / ".cargo") / "bin" + ":" + env("PATH")
+# The recipes for the native binaries and for bats agree on where they are.
+export CARGO_TARGET_DIR := justfile_directory() / "target"
+
+# In CI a Cargo.lock that does not fit the manifests is a mistake to be seen.
+locked := if env("CI", "") == "" { "" } else { "--locked" }
+nextest_profile := if env("CI", "") == "" { "default" } else { "ci" }
+
+_list:
+    @just --list --unsorted
+
+# From a bare machine to replicated images, with the proof
+demo: tools build policy
+    scripts/demo.sh
+
+# Everything that must pass before a change lands
+test: tools lint unit policy build e2e
+    @echo "--- closing lines"
+    @grep -E '^ *Summary ' target/unit.log
+    @tail -n 1 target/e2e.log
+
+# Install what is missing: Debian packages, wasm target, just, cargo-nextest
+tools:
+    scripts/install-tools.sh
+
+# Format
+fmt:
+    cargo fmt --all
+
+# Formatting, clippy for both targets, dependencies, shell scripts
+lint: && _lint-module _deny _shellcheck
+    cargo fmt --all --check
+    cargo clippy {{ locked }} --workspace --all-targets -- -D warnings
+
+# Clippy sees code for the module's target only where rustup has that target.
+_lint-module:
+    @if rustup target list --installed 2>/dev/null | grep -qx wasm32-wasip1; then \
+        cargo clippy {{ locked }} -p image-replicator-policy --lib --target wasm32-wasip1 -- -D warnings; \
+    else echo "clippy for wasm32-wasip1: skipped, rustup does not have the target"; fi
+
+# Licences, sources, bans. Older releases cannot read what today's cargo tells of packages.
+_deny:
+    @version="$(cargo deny --version 2>/dev/null | cut -d ' ' -f 2)" || true; \
+    if [ -z "$version" ]; then echo "cargo deny: skipped, not installed"; \
+    elif [ "$(printf '%s\n' 0.16 "$version" | sort -V | head -n 1)" != 0.16 ]; then \
+        echo "cargo deny: skipped, $version is older than 0.16"; \
+    else cargo deny check bans licenses sources; fi
+
+_shellcheck:
+    @if command -v shellcheck >/dev/null; then \
+        shellcheck -x scripts/*.sh e2e-tests/*.bash e2e-tests/*.bats .ci/run; \
+    else echo "shellcheck: skipped, not installed"; fi
+
+# Unit and property tests
+unit:
+    mkdir -p target
+    cargo nextest run {{ locked }} --workspace --profile {{ nextest_profile }} 2>&1 | tee target/unit.log
+
+# The module: ./policy.wasm
+policy:
+    scripts/build-policy.sh
+
+# The module with its metadata, for a registry; needs kwctl
+annotated-policy: policy
+    kwctl annotate -m metadata.yml -u README.md -o annotated-policy.wasm policy.wasm
+
+# The native binaries: image-replicator and policy-host
+build:
+    cargo build {{ locked }} -p image-replicator -p policy-host
+
+# End-to-end tests on real registries, for all files or those given
+e2e *FILES: build policy
+    scripts/e2e.sh {{ FILES }}
+
+# What a trigger costs beyond the client's own set-up
+bench-front:
+    cargo build --release -p image-replicator --bins --examples
+    target/release/examples/bench_front target/release/image-replicator
+
+# Peak memory of a large copy, and a burst of reviews for one image
+measure: policy
+    cargo build --release -p image-replicator -p policy-host
+    BIN=target/release scripts/measure.sh
+
+# Write policy.wasm.lock
+lock: policy
+    scripts/lock.sh write
+
+# Compare policy.wasm.lock with the sources, and with the module where the compiler is the same
+lock-check: policy
+    scripts/lock.sh check
+
+# Remove all that was built
+clean:
+    cargo clean
+    rm -f policy.wasm annotated-policy.wasm

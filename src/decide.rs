@@ -1,0 +1,190 @@
+//! The verdict: a pure function of what is known of each image, and of the settings.
+//!
+//! It must not know JSON, hosts or the replicator's wire forms.
+
+use std::collections::BTreeSet;
+
+use protocol::{Receipt, Refusal, RefusalCode};
+
+use crate::ask::Finding;
+use crate::images::Image;
+use crate::patch::Rewrite;
+use crate::settings::{Mode, OnUnavailable, Settings};
+use crate::wording;
+
+/// What becomes of the request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict<'a> {
+    /// It goes through, with these references replaced.
+    Allow {
+        /// The images that get a new reference.
+        rewrites: Vec<Rewrite<'a>>,
+        /// What a person should know nevertheless.
+        warnings: Vec<String>,
+    },
+    /// It is refused.
+    Deny {
+        /// All images and how each of them stands, for people.
+        message: String,
+        /// The HTTP status of the refusal.
+        code: u16,
+    },
+}
+
+/// What one image means for the pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// It stays as it is, and nobody need know.
+    Pass,
+    /// It gets the reference of its replica.
+    Rewrite(String),
+    /// It stays at its source, with a warning.
+    Leave,
+    /// It cannot run.
+    Refuse(Obstacle),
+}
+
+/// Why an image cannot run, as far as it decides what to do; the worst is the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Obstacle {
+    /// Its replica is not there yet; asking again helps.
+    NotYet,
+    /// The replicator answers that it cannot say.
+    CannotSay,
+    /// The replicator gave no answer.
+    NoAnswer,
+    /// It is not to be had, or not allowed.
+    Never,
+    /// The pod names no image.
+    NoReference,
+}
+
+impl Obstacle {
+    /// Programs that make pods (workflow engines, operators) take 503 for "try again later".
+    fn http_status(self) -> u16 {
+        match self {
+            Self::NotYet | Self::CannotSay | Self::NoAnswer => 503,
+            Self::Never => 403,
+            Self::NoReference => 400,
+        }
+    }
+}
+
+/// The verdict on a pod with these images.
+pub(crate) fn decide<'a>(
+    images: &'a [Image],
+    findings: &[Finding],
+    settings: &Settings,
+    dry_run: bool,
+) -> Verdict<'a> {
+    let mut rewrites = Vec::new();
+    let mut warnings = Vec::new();
+    let mut refused = Vec::new();
+    let mut others = Vec::new();
+    let mut obstacles = BTreeSet::new();
+    for (image, finding) in images.iter().zip(findings) {
+        let line = wording::line(image, finding, settings);
+        match outcome(finding, settings, dry_run) {
+            Outcome::Refuse(obstacle) => {
+                obstacles.insert(obstacle);
+                refused.push(line);
+                continue;
+            }
+            Outcome::Rewrite(reference) => {
+                warnings.extend(wording::stale(image, finding, settings));
+                rewrites.push(Rewrite { image, reference });
+            }
+            Outcome::Leave => warnings.push(wording::left_at_source(image, finding, settings)),
+            Outcome::Pass => {}
+        }
+        others.push(line);
+    }
+    match obstacles.last() {
+        Some(worst) => Verdict::Deny {
+            message: refusal(&refused, &others, &obstacles, settings),
+            code: worst.http_status(),
+        },
+        None => Verdict::Allow { rewrites, warnings },
+    }
+}
+
+/// The message that refuses a pod: first what keeps it, then the other images, then advice.
+fn refusal(
+    refused: &[String],
+    others: &[String],
+    obstacles: &BTreeSet<Obstacle>,
+    settings: &Settings,
+) -> String {
+    let (count, all) = (refused.len(), refused.len() + others.len());
+    let mut lines =
+        vec![format!("{count} of {all} images cannot run from {} now:", settings.target)];
+    lines.extend(refused.iter().chain(others).map(|line| format!("- {line}")));
+    if obstacles.contains(&Obstacle::CannotSay) {
+        lines.push(wording::cannot_say_advice(settings));
+    }
+    if obstacles.contains(&Obstacle::NoAnswer) {
+        lines.push(wording::no_answer_advice(settings));
+    }
+    // Trying again is no advice where one of the images will never be there.
+    if obstacles.last() == Some(&Obstacle::NotYet) {
+        lines.push(wording::NOT_YET_ADVICE.to_owned());
+    }
+    lines.join("\n")
+}
+
+fn outcome(finding: &Finding, settings: &Settings, dry_run: bool) -> Outcome {
+    match finding {
+        Finding::InTarget => Outcome::Pass,
+        Finding::NoReference(_) => Outcome::Refuse(Obstacle::NoReference),
+        // Never trusted, in no mode: it is as good as somebody else's answer.
+        Finding::Unusable(_) => Outcome::Refuse(Obstacle::Never),
+        Finding::Unaskable(_) => without_replica(Obstacle::Never, settings),
+        Finding::NoAnswer(_) => without_answer(Obstacle::NoAnswer, settings),
+        Finding::Receipt(receipt) => with_receipt(receipt, settings, dry_run),
+        Finding::Refusal(refusal) => with_refusal(refusal, settings),
+    }
+}
+
+fn with_receipt(receipt: &Receipt, settings: &Settings, dry_run: bool) -> Outcome {
+    let can_be_rewritten = match settings.mode {
+        Mode::Rewrite => true,
+        // A dry run shows the pod as it will be let through in the end.
+        Mode::Wait => dry_run || receipt.state.is_there(),
+        Mode::Keep => receipt.state.is_there(),
+    };
+    if can_be_rewritten {
+        Outcome::Rewrite(receipt.target.to_string())
+    } else {
+        without_replica(Obstacle::NotYet, settings)
+    }
+}
+
+fn with_refusal(refusal: &Refusal, settings: &Settings) -> Outcome {
+    match refusal.code {
+        RefusalCode::Pending | RefusalCode::TooMany => without_replica(Obstacle::NotYet, settings),
+        RefusalCode::NotFound | RefusalCode::Failed => without_replica(Obstacle::Never, settings),
+        RefusalCode::Unavailable => without_answer(Obstacle::CannotSay, settings),
+        // A code that is not known may mean that the image is not allowed.
+        RefusalCode::Denied | RefusalCode::Malformed | RefusalCode::Unknown => {
+            Outcome::Refuse(Obstacle::Never)
+        }
+    }
+}
+
+/// `keep` never holds a pod up for a copy, whatever became of it.
+fn without_replica(obstacle: Obstacle, settings: &Settings) -> Outcome {
+    match settings.mode {
+        Mode::Keep => Outcome::Leave,
+        Mode::Rewrite | Mode::Wait => Outcome::Refuse(obstacle),
+    }
+}
+
+fn without_answer(obstacle: Obstacle, settings: &Settings) -> Outcome {
+    match settings.on_unavailable {
+        OnUnavailable::Allow => Outcome::Leave,
+        OnUnavailable::Deny => Outcome::Refuse(obstacle),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,159 @@
+//! Carries a verdict out: the same JSON, with references replaced and the originals on record.
+//!
+//! The object is edited in place, so that fields which nobody here knows stay as they are. It
+//! must not know why an image is replaced.
+
+use serde_json::{Map, Value};
+
+use crate::images::Image;
+use crate::workload::Workload;
+
+/// The annotation of a pod that keeps the references as they were written: a JSON object from
+/// container name (or `volume/` and the volume's name) to reference.
+///
+/// The API server drops it from what comes in through `pods/ephemeralcontainers`, as it drops
+/// any change there but the containers.
+pub const SOURCE_IMAGES: &str = "image-replicator.io/source-images";
+
+/// One image's new reference.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Rewrite<'a> {
+    /// The image and the places that name it.
+    pub(crate) image: &'a Image,
+    /// What is to stand there.
+    pub(crate) reference: String,
+}
+
+/// The object with all rewrites made; None if they change nothing. The error is an object whose
+/// metadata are no object, so that nothing can be recorded.
+pub(crate) fn apply(
+    mut object: Value,
+    workload: Workload,
+    rewrites: &[Rewrite<'_>],
+) -> Result<Option<Value>, String> {
+    let mut originals = Map::new();
+    for rewrite in rewrites {
+        for place in rewrite.image.places.iter().filter(|place| place.text != rewrite.reference) {
+            let Some(text) = object.pointer_mut(&place.pointer) else { continue };
+            *text = Value::String(rewrite.reference.clone());
+            originals.insert(place.key(), Value::String(place.text.clone()));
+        }
+    }
+    if originals.is_empty() {
+        return Ok(None);
+    }
+    record(&mut object, workload, originals)?;
+    Ok(Some(object))
+}
+
+/// Merges the originals into the annotation, so that those of earlier rewrites stay.
+fn record(
+    object: &mut Value,
+    workload: Workload,
+    originals: Map<String, Value>,
+) -> Result<(), String> {
+    let annotations = object
+        .pointer_mut(workload.pod)
+        .and_then(|pod| object_at(pod, "metadata"))
+        .and_then(|metadata| object_at(metadata, "annotations"))
+        .and_then(Value::as_object_mut)
+        .ok_or("its metadata or annotations are not an object")?;
+    let earlier = annotations.get(SOURCE_IMAGES).and_then(Value::as_str);
+    let mut record: Map<String, Value> =
+        earlier.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    record.extend(originals);
+    annotations.insert(SOURCE_IMAGES.to_owned(), Value::String(Value::Object(record).to_string()));
+    Ok(())
+}
+
+/// The object at `key`, made if it is missing; None where something else is there.
+fn object_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
+    let child = parent.as_object_mut()?.entry(key).or_insert(Value::Null);
+    if child.is_null() {
+        *child = Value::Object(Map::new());
+    }
+    child.is_object().then_some(child)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::images::{distinct, places};
+
+    const POD: Workload = Workload { pod: "" };
+
+    /// The object with every image moved to `t.example/`.
+    fn moved(object: &Value) -> Result<Option<Value>, String> {
+        let images = distinct(places(object, ""));
+        let rewrites: Vec<_> = images
+            .iter()
+            .map(|image| Rewrite { image, reference: format!("t.example/{}", image.name()) })
+            .collect();
+        apply(object.clone(), POD, &rewrites)
+    }
+
+    fn source_images(object: &Value) -> Value {
+        let text = object["metadata"]["annotations"][SOURCE_IMAGES].as_str().unwrap();
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn references_are_replaced_in_place_and_the_originals_recorded_as_written() {
+        let object = json!({
+            "metadata": {"name": "p", "annotations": {"a": "b"}},
+            "spec": {
+                "containers": [{"name": "web", "image": "nginx", "unknown": [1, {"x": null}]}],
+                "volumes": [{"name": "data", "image": {"reference": "quay.io/d:1", "new": 1}}],
+            },
+        });
+        let mut expected = object.clone();
+        expected["spec"]["containers"][0]["image"] =
+            json!("t.example/docker.io/library/nginx:latest");
+        expected["spec"]["volumes"][0]["image"]["reference"] = json!("t.example/quay.io/d:1");
+        let result = moved(&object).unwrap().unwrap();
+        expected["metadata"]["annotations"][SOURCE_IMAGES] =
+            result["metadata"]["annotations"][SOURCE_IMAGES].clone();
+        assert_eq!(result, expected);
+        assert_eq!(source_images(&result), json!({"web": "nginx", "volume/data": "quay.io/d:1"}));
+    }
+
+    #[test]
+    fn the_record_of_earlier_rewrites_is_kept_and_anything_else_replaced() {
+        for (earlier, expected) in [
+            (r#"{"old":"busybox","web":"nginx:1"}"#, json!({"old": "busybox", "web": "nginx:2"})),
+            ("[1]", json!({"web": "nginx:2"})),
+            ("no JSON", json!({"web": "nginx:2"})),
+        ] {
+            let object = json!({
+                "metadata": {"annotations": {SOURCE_IMAGES: earlier}},
+                "spec": {"containers": [{"name": "web", "image": "nginx:2"}]},
+            });
+            assert_eq!(source_images(&moved(&object).unwrap().unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn missing_and_null_metadata_are_made() {
+        let spec = json!({"containers": [{"name": "web", "image": "nginx"}]});
+        for object in [
+            json!({"spec": spec}),
+            json!({"spec": spec, "metadata": null}),
+            json!({"spec": spec, "metadata": {"annotations": null}}),
+        ] {
+            assert_eq!(source_images(&moved(&object).unwrap().unwrap()), json!({"web": "nginx"}));
+        }
+        moved(&json!({"spec": spec, "metadata": 5})).unwrap_err();
+        moved(&json!({"spec": spec, "metadata": {"annotations": "x"}})).unwrap_err();
+    }
+
+    #[test]
+    fn what_changes_nothing_is_no_patch() {
+        let object = json!({"spec": {"containers": [{"name": "web", "image": "x"}]}});
+        let images = distinct(places(&object, ""));
+        let same = [Rewrite { image: &images[0], reference: "x".to_owned() }];
+        assert_eq!(apply(object.clone(), POD, &same), Ok(None));
+        assert_eq!(apply(object, POD, &[]), Ok(None));
+    }
+}
