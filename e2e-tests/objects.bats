@@ -44,6 +44,10 @@ PATHS
 }
 
 @test "a full Pod that is being deleted passes untouched" {
-    ask wait "$(jq '.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"' "$WORK/images/pod.json")"
+    local pod file
+    pod="$(jq '.metadata.deletionTimestamp = "2026-01-01T00:00:00Z"' "$WORK/images/pod.json")"
+    file="$BATS_TEST_TMPDIR/update.json"
+    request false <<<"$pod" | jq '.operation = "UPDATE" | .oldObject = .object' >"$file"
+    take_answer "$(evaluate "$HOST" "$file" "$(settings_for replicator wait)")"
     assert_unchanged
 }
