@@ -17,8 +17,8 @@ publish_layer() { publish "$1" "measure/$1:1" "$2" amd64; }
 start_policy_server() {
     mkdir -p "$WORK/server"
     free_port >"$WORK/server/port"
-    jq -n --arg module "file://$MODULE" --argjson settings "$(settings_for replicator "$1")" \
-        '{"image-replicator": {module: $module, allowedToMutate: true, settings: $settings,
+    jq -n --arg path "file://$MODULE" --argjson settings "$(settings_for replicator "$1")" \
+        '{"image-replicator": {module: $path, allowedToMutate: true, settings: $settings,
             hostCapabilities: ["oci/v1/oci_manifest"]}}' >"$WORK/server/policies.yaml"
     launch_and_wait server "$BIN/policy-host" serve \
         --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
