@@ -10,10 +10,7 @@ setup_file() {
     publish web shop/web:1.0 1 >"$WORK/images/reference"
     mkdir -p "$WORK/server"
     free_port >"$WORK/server/port"
-    jq -n --arg path "file://$MODULE" --argjson settings "$(settings_for replicator rewrite)" \
-        '{"image-replicator": {module: $path, allowedToMutate: true, settings: $settings,
-            hostCapabilities: ["oci/v1/oci_manifest"]}}' \
-        >"$WORK/server/policies.yaml"
+    policies_file replicator rewrite >"$WORK/server/policies.yaml"
     launch_and_wait server "$BIN/policy-host" serve \
         --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
         --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key" \

@@ -112,6 +112,39 @@ async fn receipts_and_refusals_reach_the_hosts_client_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reference_into_the_target_is_known_only_if_its_replica_is_there() {
+    let front = Front::start().await;
+    let direct = "registry.corp/mirror/docker.io/library/nginx:1.27";
+    let unknown = front.trigger("replica", direct).await.unwrap_err();
+    assert_eq!((unknown.code, unknown.source.as_str()), (RefusalCode::NotFound, direct));
+
+    let source = front.trigger("start", "nginx:1.27").await.unwrap().source;
+    assert_eq!(front.trigger("plan", direct).await.unwrap_err().code, RefusalCode::NotFound);
+    front.ledger.claim().await.unwrap().unwrap();
+    let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
+    front.ledger.settle(source, copied).await.unwrap();
+
+    let pinned = format!("{direct}@{digest}");
+    for reference in [direct, &pinned] {
+        let receipt = front.trigger("replica", reference).await.unwrap();
+        assert_eq!(receipt.state, ReplicaState::Present);
+        assert_eq!(
+            (receipt.source.to_string(), &receipt.source),
+            (reference.to_owned(), &receipt.target)
+        );
+    }
+    let other = format!("{direct}@sha256:{}", "b".repeat(64));
+    for reference in [other.as_str(), "registry.corp/mirror/elsewhere:1"] {
+        assert_eq!(
+            front.trigger("start", reference).await.unwrap_err().code,
+            RefusalCode::NotFound
+        );
+        assert_eq!(front.ledger.find(&reference.parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn questions_that_make_no_sense_are_refused_with_the_reason() {
     let front = Front::start().await;
     let error = front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
