@@ -6,6 +6,7 @@ mod common;
 
 use common::{HasEverything, REPLICATOR, TARGET, create_pod};
 use image_replicator_policy::{SOURCE_IMAGES, check_settings, evaluate};
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -165,6 +166,9 @@ proptest! {
         struct Says(Result<Vec<u8>, String>);
         impl image_replicator_policy::Host for Says {
             fn oci_manifest(&self, _image: &str) -> Result<Vec<u8>, String> {
+                self.0.clone()
+            }
+            fn verify(&self, _question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
                 self.0.clone()
             }
         }

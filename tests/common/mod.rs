@@ -1,6 +1,7 @@
 //! What the tests of the whole policy share: a replicator that has every image, and the flow.
 
 use image_replicator_policy::{Host, evaluate};
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use protocol::{Receipt, ReplicaState, TargetRoot, Trigger};
 use serde_json::{Value, json};
 
@@ -21,12 +22,28 @@ impl Host for HasEverything {
         let receipt = Receipt { source, target, digest: None, state, progress: None, age_s: None };
         Ok(receipt.to_json().into_bytes())
     }
+
+    /// Nothing is signed.
+    fn verify(&self, _question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
+        Err("no signatures found for image".to_owned())
+    }
 }
 
-/// The policy's answer to a CREATE of `object`.
+/// The policy's answer to a CREATE of `object`; all kinds are rewritten.
 pub(crate) fn create(kind: &Value, object: &Value) -> Value {
+    let kinds = [
+        "Pod",
+        "PodTemplate",
+        "ReplicationController",
+        "DaemonSet",
+        "Deployment",
+        "ReplicaSet",
+        "StatefulSet",
+        "Job",
+        "CronJob",
+    ];
     let payload = json!({
-        "settings": {"replicator": REPLICATOR, "target": TARGET},
+        "settings": {"replicator": REPLICATOR, "target": TARGET, "kinds": kinds},
         "request": {"operation": "CREATE", "namespace": "shop", "kind": kind, "object": object},
     });
     let answer = evaluate(payload.to_string().as_bytes(), &HasEverything);
