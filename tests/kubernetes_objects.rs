@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{create, create_pod};
+use common::{KINDS, create, create_pod};
 use image_replicator_policy::SOURCE_IMAGES;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -77,19 +77,6 @@ fn case_13_unknown_fields_at_every_level_survive() {
     // Also among the annotations, where Kubernetes has texts alone.
     assert_eq!(create_pod(&pod)["mutated_object"], expected(&pod));
 }
-
-/// The kinds, with the pointer to the pod in each.
-const KINDS: [(&str, &str, &str); 9] = [
-    ("", "Pod", ""),
-    ("", "PodTemplate", "/template"),
-    ("", "ReplicationController", "/spec/template"),
-    ("apps", "DaemonSet", "/spec/template"),
-    ("apps", "Deployment", "/spec/template"),
-    ("apps", "ReplicaSet", "/spec/template"),
-    ("apps", "StatefulSet", "/spec/template"),
-    ("batch", "Job", "/spec/template"),
-    ("batch", "CronJob", "/spec/jobTemplate/spec/template"),
-];
 
 #[test]
 fn of_all_nine_full_objects_only_images_and_our_annotation_change() {
