@@ -59,8 +59,8 @@ pub(crate) const NOT_VERIFIED_ADVICE: &str = "The policy server could not look a
     the policy may use the host capability oci/v2/verify.";
 
 /// What to do where copies are under way.
-pub(crate) const NOT_YET_ADVICE: &str = "The controller that makes this pod tries again by \
-    itself; a pod made by hand is to be made again.";
+pub(crate) const NOT_YET_ADVICE: &str =
+    "A controller tries again by itself; what was made by hand is to be made again.";
 
 /// What to do where the replicator gave no answer.
 pub(crate) fn no_answer_advice(settings: &Settings) -> String {
