@@ -12,6 +12,9 @@ use crate::wording::clean;
 /// How alike (Jaro-Winkler, 0 to 1) two words must be for one to be a slip of the other.
 const LIKENESS_OF_A_SLIP: f64 = 0.7;
 
+/// The longest text that can be a slip of a word; all words are shorter.
+const MAX_SLIP_LENGTH: usize = 64;
+
 /// How long a single error may become: it can repeat the operator's own text.
 const MAX_ERROR_CHARS: usize = 400;
 
@@ -232,6 +235,9 @@ fn unknown_key(key: &str, known: &[Key]) -> String {
 
 /// The known word that `text` is a slip of, if it looks like one.
 fn nearest<'a>(text: &str, known: &[&'a str]) -> Option<&'a str> {
+    if text.len() > MAX_SLIP_LENGTH {
+        return None;
+    }
     // Settings of other policies are in snake case.
     let plain = |word: &str| word.to_ascii_lowercase().replace(['_', '-'], "");
     known
