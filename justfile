@@ -68,9 +68,10 @@ policy:
 annotated-policy: policy
     kwctl annotate -m metadata.yml -u README.md -o annotated-policy.wasm policy.wasm
 
-# The native binaries: image-replicator and policy-host
+# The native binaries: image-replicator and policy-host. With the tests' own dependencies, so
+# that cargo resolves features as `unit` does and builds nothing twice.
 build:
-    cargo build {{ locked }} -p image-replicator -p policy-host
+    cargo build {{ locked }} --workspace --bins --tests
 
 # End-to-end tests on real registries, for all files or those given
 e2e *FILES: build policy

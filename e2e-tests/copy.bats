@@ -42,7 +42,7 @@ copy() { "$BIN/image-replicator" copy "$@" --config "$WORK/replicator/config.yam
 @test "copy of what is not there: fails, and says which side and why" {
     run copy "$(address_of source)/shop/nothing:1.0" "$(address_of target)/manual/nothing:1.0"
     [ "$status" -ne 0 ]
-    assert_says "$output" source "$(address_of source)/shop/nothing:1.0" '404|not found|no such|unknown'
+    assert_says "$output" source "$(address_of source)" shop/nothing:1.0 '404|not found|no such|unknown'
 }
 
 @test "copy of no reference: fails at once, and says what is wrong" {

@@ -10,10 +10,7 @@ setup_file() {
     publish web shop/web:1.0 1 >"$WORK/images/reference"
     mkdir -p "$WORK/server"
     free_port >"$WORK/server/port"
-    jq -n --arg module "file://$MODULE" --argjson settings "$(settings_for replicator rewrite)" \
-        '{"image-replicator": {module: $module, allowedToMutate: true, settings: $settings,
-            hostCapabilities: ["oci/v1/oci_manifest"]}}' \
-        >"$WORK/server/policies.yaml"
+    policies_file replicator rewrite >"$WORK/server/policies.yaml"
     launch_and_wait server "$BIN/policy-host" serve \
         --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
         --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key" \
@@ -43,8 +40,9 @@ review() {
 
 @test "a policy that is not there: 404" {
     local status
-    status="$(curl --silent --max-time 10 --cacert "$WORK/tls/ca.pem" --output /dev/null \
-        --write-out '%{http_code}' --header 'Content-Type: application/json' --data '{}' \
-        "https://$(address_of server)/validate/other")"
+    status="$(request false <<<"$(pod "$image")" | jq '{request: .}' |
+        curl --silent --max-time 10 --cacert "$WORK/tls/ca.pem" --output /dev/null \
+            --write-out '%{http_code}' --header 'Content-Type: application/json' --data-binary @- \
+            "https://$(address_of server)/validate/other")"
     [ "$status" -eq 404 ]
 }

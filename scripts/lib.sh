@@ -327,6 +327,23 @@ evaluate() {
         "$MODULE" 2>>"$WORK/host/log" || die_with_log host "$1 gave no answer"
 }
 
+# start_policy_server REPLICATOR MODE: `policy-host serve` by plain HTTP, as the service `server`.
+start_policy_server() {
+    mkdir -p "$WORK/server"
+    free_port >"$WORK/server/port"
+    policies_file "$1" "$2" >"$WORK/server/policies.yaml"
+    launch_and_wait server "$BIN/policy-host" serve \
+        --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
+        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
+}
+
+# policies_file REPLICATOR MODE: a policy server's list of policies on stdout, with ours.
+policies_file() {
+    jq -n --arg path "file://$MODULE" --argjson settings "$(settings_for "$1" "$2")" \
+        '{"image-replicator": {module: $path, allowedToMutate: true, settings: $settings,
+            hostCapabilities: ["oci/v1/oci_manifest"]}}'
+}
+
 # patch_of RESPONSE: its JSON patch on stdout, [] where there is none.
 patch_of() { jq -r '.patch // "W10="' <<<"$1" | base64 -d; }
 

@@ -14,17 +14,6 @@ LAYER_MIB="${LAYER_MIB:-2048}"
 # publish_layer NAME MIB: one image with one layer of random bytes and as few others as can be.
 publish_layer() { publish "$1" "measure/$1:1" "$2" amd64; }
 
-start_policy_server() {
-    mkdir -p "$WORK/server"
-    free_port >"$WORK/server/port"
-    jq -n --arg module "file://$MODULE" --argjson settings "$(settings_for replicator "$1")" \
-        '{"image-replicator": {module: $module, allowedToMutate: true, settings: $settings,
-            hostCapabilities: ["oci/v1/oci_manifest"]}}' >"$WORK/server/policies.yaml"
-    launch_and_wait server "$BIN/policy-host" serve \
-        --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
-}
-
 # review POD: an AdmissionReview on stdout.
 review() {
     request false <<<"$1" |
@@ -34,7 +23,7 @@ review() {
 # burst MODE IMAGE: 500 reviews for one missing image, 100 and then all at once.
 burst() {
     local mode=$1 image=$2 out="$WORK/ab-$1" concurrent=${3:-$REVIEWS}
-    start_policy_server "$mode"
+    start_policy_server replicator "$mode"
     review "$(pod "$image")" >"$WORK/review.json"
     ab -q -n "$REVIEWS" -c "$concurrent" -s 60 -p "$WORK/review.json" -T application/json \
         "http://127.0.0.1:$(port_of server)/validate/image-replicator" >"$out" 2>&1 ||
@@ -58,6 +47,30 @@ evaluate policy-host <(pod "$big" | request false) "$(settings_for replicator re
 started=$SECONDS
 wait_until 600 "the replica of $big" exists "$(replica_of "$big")"
 echo "copied in about $((SECONDS - started)) s;" "$(grep VmHWM "/proc/$(cat "$WORK/replicator/pid")/status")"
+
+echo "== the first and the later answers to a Pod with three images, mode wait"
+three=()
+for name in one two three; do three+=("$(publish_layer "$name" 32)"); done
+start_policy_server replicator wait
+# The module's first call in a process is not about images: what a server does once.
+review "$(pod "$(address_of target)/mirror/x:1")" >"$WORK/review.json"
+post_review() {
+    curl --silent --fail --max-time 10 --header 'Content-Type: application/json' \
+        --data-binary "@$WORK/review.json" --output "$WORK/answer.json" --write-out '%{time_total}' \
+        "http://127.0.0.1:$(port_of server)/validate/image-replicator"
+}
+post_review >/dev/null
+review "$(pod "${three[@]}")" >"$WORK/review.json"
+for attempt in first second; do
+    echo "$attempt answer after $(post_review) s: $(jq -c '.response | [.allowed, .status.message]' "$WORK/answer.json")"
+done
+until post_review >"$WORK/time" && jq -e .response.allowed "$WORK/answer.json" >/dev/null; do sleep 0.1; done
+echo "last answer after $(cat "$WORK/time") s: allowed, $(jq -r .response.patch "$WORK/answer.json" | base64 -d | jq length) changes"
+for image in "${three[@]}"; do
+    assert_same_image "$image" "$(replica_of "$image")"
+    echo "identical: $(replica_of "$image") $(digest_of "$image")"
+done
+stop_service server
 
 echo "== a burst for one missing image"
 for mode in rewrite wait; do

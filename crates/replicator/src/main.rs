@@ -76,12 +76,13 @@ async fn copy_one(source: ImageReference, target: ImageReference, config: Option
     }
 }
 
-/// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person.
+/// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person. The
+/// module that writes a line is left out: `target` is the image at the target.
 fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&cli.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.command {
-        Command::Serve { .. } => logs.json().flatten_event(true).init(),
+        Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
         Command::Copy { .. } => logs.with_target(false).without_time().init(),
     }
     Ok(())

@@ -174,7 +174,7 @@ fn word(settlement: &Settlement) -> &'static str {
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {
     let source = &record.source;
     let target = &record.target;
-    let took_ms = took.as_millis();
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match settlement {
         Settlement::Copied { digest, size_bytes } => {
             tracing::info!(%source, %target, %digest, size_bytes, bytes_moved, took_ms, "copied");

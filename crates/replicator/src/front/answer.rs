@@ -115,6 +115,38 @@ pub(crate) fn unavailable(source: &ImageReference, reason: &str) -> Refusal {
         .with_retry_after(Some(Duration::from_secs(1)))
 }
 
+/// The sources under which a replica may have been asked for: a pod that was pinned names tag and
+/// digest where the source had its tag alone.
+pub(crate) fn as_asked_for(source: &ImageReference) -> Vec<ImageReference> {
+    let by_tag = source.digest().and(source.tag()).map(|tag| {
+        let (registry, repository) = (source.registry().clone(), source.repository().clone());
+        ImageReference::tagged(registry, repository, tag.clone())
+    });
+    std::iter::once(source.clone()).chain(by_tag).collect()
+}
+
+/// The receipt for a reference that leads into the target, if `record` is of a replica that is
+/// there and, where the reference has a digest, has that digest.
+pub(crate) fn direct_receipt(reference: &ImageReference, record: &Record) -> Option<Receipt> {
+    let is_same = record.state == State::Present
+        && record.target.name() == reference.name()
+        && reference.digest().is_none_or(|digest| record.digest.as_ref() == Some(digest));
+    is_same.then(|| Receipt {
+        source: reference.clone(),
+        target: reference.clone(),
+        digest: record.digest.clone(),
+        state: ReplicaState::Present,
+        progress: None,
+        age_s: None,
+    })
+}
+
+/// The refusal for a reference into the target that is no replica of ours.
+pub(crate) fn not_a_replica(reference: &ImageReference) -> Refusal {
+    let message = "the replicator made no replica here; name the image at its source instead";
+    Refusal::new(RefusalCode::NotFound, reference.to_string(), message).at(Side::Target)
+}
+
 fn copying_message(progress: Option<Progress>, failure: Option<&Failure>) -> String {
     let progress = match progress {
         Some(progress) if progress.bytes_total > 0 => format!("copying {progress}"),

@@ -8,14 +8,14 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use protocol::{Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{Answer, Question, unavailable};
+use super::answer::{Answer, Question, as_asked_for, direct_receipt, not_a_replica, unavailable};
 use super::callers::Callers;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 
 /// A reply: small and whole, so that it leaves in one write.
@@ -92,6 +92,9 @@ impl Api {
 
     async fn answer(&self, trigger: &Trigger) -> Answer {
         let source = &trigger.source;
+        if self.target.contains(source) {
+            return self.answer_direct(source).await;
+        }
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
         })?;
@@ -101,10 +104,7 @@ impl Api {
             target: &replica.reference,
             now: self.clock.now(),
         };
-        let failed = |error: crate::ledger::LedgerError| {
-            tracing::error!(%source, %error, "a trigger could not be answered");
-            unavailable(source, &error.to_string())
-        };
+        let failed = |error| cannot_answer(source, &error);
         let mut record = self.ledger.find(source).await.map_err(failed)?;
         if question.needs_want(record.as_deref()) {
             let wanted = self.ledger.want(source.clone(), replica.reference.clone());
@@ -112,6 +112,23 @@ impl Api {
         }
         question.answer(record.as_deref(), self.board.progress(source))
     }
+
+    /// A question about what leads into the target already: is it a replica of ours?
+    async fn answer_direct(&self, reference: &ImageReference) -> Answer {
+        for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
+            let record = self.ledger.find(&source).await;
+            let record = record.map_err(|error| cannot_answer(reference, &error))?;
+            if let Some(receipt) = record.and_then(|record| direct_receipt(reference, &record)) {
+                return Ok(receipt);
+            }
+        }
+        Err(not_a_replica(reference))
+    }
+}
+
+fn cannot_answer(image: &ImageReference, error: &LedgerError) -> Refusal {
+    tracing::error!(%image, %error, "a trigger could not be answered");
+    unavailable(image, &error.to_string())
 }
 
 /// 401 with a challenge: without one the host's client sends no credentials at all.
