@@ -82,6 +82,11 @@ bench-front:
     cargo build --release -p image-replicator --bins --examples
     target/release/examples/bench_front target/release/image-replicator
 
+# What an evaluation costs, beside a policy that does nothing; and the module's size
+bench-policy: policy
+    cargo build --release -p policy-host --example bench_policy
+    target/release/examples/bench_policy policy.wasm
+
 # Peak memory of a large copy, and a burst of reviews for one image
 measure: policy
     cargo build --release -p image-replicator -p policy-host

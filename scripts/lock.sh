@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # policy.wasm.lock: what the module was made of, by whom, and what came out.
-#   lock.sh write   from ./policy.wasm and the sources as they are
+#   lock.sh write   from ./policy.wasm and the sources as they are; the digest also goes into
+#                   artifacthub-pkg.yml
 #   lock.sh check   whether the sources are those of the lock; and, with the same compiler,
 #                   whether ./policy.wasm is the lock's to the byte
 set -euo pipefail
@@ -42,7 +43,9 @@ case ${1:-} in
 write)
     lock >"$LOCK.new"
     mv "$LOCK.new" "$LOCK"
-    echo "$LOCK: written"
+    # What Artifact Hub tells people to expect.
+    sed -i "s/^digest: .*/digest: $(jq -r .sha256 "$LOCK")/" artifacthub-pkg.yml
+    echo "$LOCK: written, and its digest into artifacthub-pkg.yml"
     ;;
 check)
     [ -e "$LOCK" ] || die "no $LOCK; run: make lock"

@@ -1,14 +1,18 @@
-//! One question about each image, and what is known of it afterwards.
+//! One question about each image that the settings let be asked about, and what is known of it
+//! afterwards.
 //!
 //! The question is a trigger, the answer a receipt or a refusal. Neither is believed before it
-//! is held against the question: it must be about this image, and lead into the target. What
-//! follows for the pod is [`crate::decide`]'s.
+//! is held against the question: it must be about this image, and lead into the target. Where a
+//! signature is asked for, the digest that was verified is the one that the question is about.
+//! What follows for the pod is [`crate::decide`]'s.
 
 use protocol::{ImageReference, Namespace, Receipt, Refusal, RefusalCode, Trigger, Verb};
 
 use crate::host::Host;
 use crate::images::Image;
+use crate::plan::{By, Plan, Signature, Terms, plan, usual_terms};
 use crate::settings::{Mode, OnUnavailable, Settings};
+use crate::verify::{Failure, verify};
 
 /// What is known of an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +21,14 @@ pub(crate) enum Finding {
     NoReference(String),
     /// The reference leads into the target already.
     InTarget,
+    /// The settings leave the image alone.
+    LeftAlone(By),
+    /// The rule of this number refuses the image.
+    NotAllowed(usize),
+    /// The signature that the rule of this number asks for is not there; why.
+    NotSigned(usize, String),
+    /// The signature that the rule of this number asks for could not be looked at; why.
+    NotVerified(usize, String),
     /// There is no way to ask about this image; why.
     Unaskable(String),
     /// The replicator says where the replica is, or will be.
@@ -27,6 +39,17 @@ pub(crate) enum Finding {
     NoAnswer(Option<String>),
     /// There was an answer, but not one to act upon; why.
     Unusable(String),
+}
+
+/// One image's question and what came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Inquiry {
+    /// On what terms the image was asked for, or would have been.
+    pub(crate) terms: Terms,
+    /// The source, pinned to the digest whose signature was found good.
+    pub(crate) verified: Option<ImageReference>,
+    /// What is known of it.
+    pub(crate) finding: Finding,
 }
 
 /// What the questions of one request have in common.
@@ -43,27 +66,64 @@ pub(crate) struct Questions<'a, H> {
 
 impl<H: Host> Questions<'_, H> {
     /// Asks about each image, one after the other.
-    pub(crate) fn ask_all(&self, images: &[Image]) -> Vec<Finding> {
-        let mut gave_no_answer = false;
-        let mut findings = Vec::with_capacity(images.len());
+    pub(crate) fn ask_all(&self, images: &[Image]) -> Vec<Inquiry> {
+        let mut is_hopeless = false;
+        let mut inquiries = Vec::with_capacity(images.len());
         for image in images {
-            let finding = match &image.reference {
-                Err(reason) => Finding::NoReference(reason.clone()),
-                Ok(source) if self.settings.target.contains(source) => Finding::InTarget,
-                // The pod is refused already, and each further try can cost as long as the first.
-                Ok(_) if gave_no_answer => Finding::NoAnswer(None),
-                Ok(source) => self.ask(source),
-            };
-            gave_no_answer |= matches!(finding, Finding::NoAnswer(_))
+            let inquiry = self.inquire(image, is_hopeless);
+            is_hopeless |= matches!(inquiry.finding, Finding::NoAnswer(_))
                 && self.settings.on_unavailable == OnUnavailable::Deny;
-            findings.push(finding);
+            inquiries.push(inquiry);
         }
-        findings
+        inquiries
     }
 
-    fn ask(&self, source: &ImageReference) -> Finding {
+    fn inquire(&self, image: &Image, is_hopeless: bool) -> Inquiry {
+        let without =
+            |finding| Inquiry { terms: usual_terms(self.settings), verified: None, finding };
+        let source = match &image.reference {
+            Ok(source) => source,
+            Err(reason) => return without(Finding::NoReference(reason.clone())),
+        };
+        match plan(source, self.settings) {
+            Plan::InTarget => without(Finding::InTarget),
+            Plan::LeftAlone(by) => without(Finding::LeftAlone(by)),
+            Plan::NotAllowed(rule) => without(Finding::NotAllowed(rule)),
+            // The pod is refused already, and each further try can cost as long as the first.
+            Plan::Ask(terms, _) if is_hopeless => {
+                Inquiry { terms, verified: None, finding: Finding::NoAnswer(None) }
+            }
+            Plan::Ask(terms, None) => {
+                Inquiry { terms, verified: None, finding: self.ask(source, terms) }
+            }
+            Plan::Ask(terms, Some(signature)) => self.ask_verified(source, terms, signature),
+        }
+    }
+
+    fn ask_verified(
+        &self,
+        source: &ImageReference,
+        terms: Terms,
+        signature: Signature<'_>,
+    ) -> Inquiry {
+        let rule = signature.rule;
+        match verify(self.host, source, signature.by) {
+            Ok(source) => {
+                let finding = self.ask(&source, terms);
+                Inquiry { terms, verified: Some(source), finding }
+            }
+            Err(Failure::NotSigned(why)) => {
+                Inquiry { terms, verified: None, finding: Finding::NotSigned(rule, why) }
+            }
+            Err(Failure::CouldNotLook(why)) => {
+                Inquiry { terms, verified: None, finding: Finding::NotVerified(rule, why) }
+            }
+        }
+    }
+
+    fn ask(&self, source: &ImageReference, terms: Terms) -> Finding {
         let trigger = Trigger {
-            verb: self.verb(),
+            verb: self.verb(terms.mode),
             namespace: self.namespace.clone(),
             source: source.clone(),
         };
@@ -73,7 +133,7 @@ impl<H: Host> Questions<'_, H> {
         };
         match self.host.oci_manifest(&format!("{}/{path}", self.settings.replicator)) {
             Ok(body) => match Receipt::from_json(&body) {
-                Ok(receipt) => self.check_receipt(source, receipt),
+                Ok(receipt) => self.check_receipt(source, receipt, terms),
                 Err(error) => Finding::Unusable(error.to_string()),
             },
             Err(text) => match Refusal::find(&text) {
@@ -83,15 +143,15 @@ impl<H: Host> Questions<'_, H> {
         }
     }
 
-    fn verb(&self) -> Verb {
-        match self.settings.mode {
+    fn verb(&self, mode: Mode) -> Verb {
+        match mode {
             _ if self.dry_run => Verb::Plan,
             Mode::Rewrite => Verb::Start,
             Mode::Wait | Mode::Keep => Verb::Replica,
         }
     }
 
-    fn check_receipt(&self, source: &ImageReference, receipt: Receipt) -> Finding {
+    fn check_receipt(&self, source: &ImageReference, receipt: Receipt, terms: Terms) -> Finding {
         let target = &receipt.target;
         if receipt.source != *source {
             return Finding::Unusable(about_another(&receipt.source.to_string()));
@@ -106,6 +166,11 @@ impl<H: Host> Questions<'_, H> {
         if (target.tag(), target.digest()) != (source.tag(), source.digest()) {
             return Finding::Unusable(format!(
                 "it leads to {target}, which is another tag or digest than the pod asks for"
+            ));
+        }
+        if terms.is_in_target && *target != *source {
+            return Finding::Unusable(format!(
+                "it leads to {target}, though the pod's reference is in the target already"
             ));
         }
         match (source.digest(), &receipt.digest) {

@@ -4,11 +4,12 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{Receipt, Refusal, RefusalCode};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode};
 
-use crate::ask::Finding;
+use crate::ask::{Finding, Inquiry};
 use crate::images::Image;
 use crate::patch::Rewrite;
+use crate::plan::Terms;
 use crate::settings::{Mode, OnUnavailable, Settings};
 use crate::wording;
 
@@ -21,6 +22,8 @@ pub(crate) enum Verdict<'a> {
         rewrites: Vec<Rewrite<'a>>,
         /// What a person should know nevertheless.
         warnings: Vec<String>,
+        /// Whether the pod has an image in the target then.
+        runs_from_target: bool,
     },
     /// It is refused.
     Deny {
@@ -36,9 +39,11 @@ pub(crate) enum Verdict<'a> {
 enum Outcome {
     /// It stays as it is, and nobody need know.
     Pass,
+    /// The same, and it is in the target.
+    InTarget,
     /// It gets the reference of its replica.
-    Rewrite(String),
-    /// It stays at its source, with a warning.
+    Rewrite(ImageReference),
+    /// It stays at its source (by the digest that was verified, if one was), with a warning.
     Leave,
     /// It cannot run.
     Refuse(Obstacle),
@@ -51,6 +56,8 @@ enum Obstacle {
     NotYet,
     /// The replicator answers that it cannot say.
     CannotSay,
+    /// The host could not look at its signature.
+    NotVerified,
     /// The replicator gave no answer.
     NoAnswer,
     /// It is not to be had, or not allowed.
@@ -63,7 +70,7 @@ impl Obstacle {
     /// Programs that make pods (workflow engines, operators) take 503 for "try again later".
     fn http_status(self) -> u16 {
         match self {
-            Self::NotYet | Self::CannotSay | Self::NoAnswer => 503,
+            Self::NotYet | Self::CannotSay | Self::NotVerified | Self::NoAnswer => 503,
             Self::Never => 403,
             Self::NoReference => 400,
         }
@@ -73,7 +80,7 @@ impl Obstacle {
 /// The verdict on a pod with these images.
 pub(crate) fn decide<'a>(
     images: &'a [Image],
-    findings: &[Finding],
+    inquiries: &[Inquiry],
     settings: &Settings,
     dry_run: bool,
 ) -> Verdict<'a> {
@@ -82,9 +89,11 @@ pub(crate) fn decide<'a>(
     let mut refused = Vec::new();
     let mut others = Vec::new();
     let mut obstacles = BTreeSet::new();
-    for (image, finding) in images.iter().zip(findings) {
+    let mut runs_from_target = false;
+    for (image, inquiry) in images.iter().zip(inquiries) {
+        let finding = &inquiry.finding;
         let line = wording::line(image, finding, settings);
-        match outcome(finding, settings, dry_run) {
+        match outcome(inquiry, settings, dry_run) {
             Outcome::Refuse(obstacle) => {
                 obstacles.insert(obstacle);
                 refused.push(line);
@@ -92,9 +101,19 @@ pub(crate) fn decide<'a>(
             }
             Outcome::Rewrite(reference) => {
                 warnings.extend(wording::stale(image, finding, settings));
-                rewrites.push(Rewrite { image, reference });
+                if inquiry.terms.pin && reference.digest().is_none() {
+                    warnings.push(wording::not_pinned(image, finding, settings));
+                }
+                rewrites.push(Rewrite { image, reference: reference.to_string() });
+                runs_from_target = true;
             }
-            Outcome::Leave => warnings.push(wording::left_at_source(image, finding, settings)),
+            Outcome::Leave => {
+                warnings.push(wording::left_at_source(image, finding, settings));
+                if let Some(source) = &inquiry.verified {
+                    rewrites.push(Rewrite { image, reference: source.to_string() });
+                }
+            }
+            Outcome::InTarget => runs_from_target = true,
             Outcome::Pass => {}
         }
         others.push(line);
@@ -104,7 +123,7 @@ pub(crate) fn decide<'a>(
             message: refusal(&refused, &others, &obstacles, settings),
             code: worst.http_status(),
         },
-        None => Verdict::Allow { rewrites, warnings },
+        None => Verdict::Allow { rewrites, warnings, runs_from_target },
     }
 }
 
@@ -122,6 +141,9 @@ fn refusal(
     if obstacles.contains(&Obstacle::CannotSay) {
         lines.push(wording::cannot_say_advice(settings));
     }
+    if obstacles.contains(&Obstacle::NotVerified) {
+        lines.push(wording::NOT_VERIFIED_ADVICE.to_owned());
+    }
     if obstacles.contains(&Obstacle::NoAnswer) {
         lines.push(wording::no_answer_advice(settings));
     }
@@ -132,37 +154,48 @@ fn refusal(
     lines.join("\n")
 }
 
-fn outcome(finding: &Finding, settings: &Settings, dry_run: bool) -> Outcome {
-    match finding {
-        Finding::InTarget => Outcome::Pass,
+fn outcome(inquiry: &Inquiry, settings: &Settings, dry_run: bool) -> Outcome {
+    let terms = inquiry.terms;
+    match &inquiry.finding {
+        Finding::InTarget => Outcome::InTarget,
+        Finding::LeftAlone(_) => Outcome::Pass,
         Finding::NoReference(_) => Outcome::Refuse(Obstacle::NoReference),
-        // Never trusted, in no mode: it is as good as somebody else's answer.
-        Finding::Unusable(_) => Outcome::Refuse(Obstacle::Never),
-        Finding::Unaskable(_) => without_replica(Obstacle::Never, settings),
+        // An answer that cannot be used is as good as somebody else's: trusted in no mode.
+        Finding::NotAllowed(_) | Finding::NotSigned(..) | Finding::Unusable(_) => {
+            Outcome::Refuse(Obstacle::Never)
+        }
+        Finding::NotVerified(..) => Outcome::Refuse(Obstacle::NotVerified),
+        Finding::Unaskable(_) => without_replica(Obstacle::Never, terms),
         Finding::NoAnswer(_) => without_answer(Obstacle::NoAnswer, settings),
-        Finding::Receipt(receipt) => with_receipt(receipt, settings, dry_run),
-        Finding::Refusal(refusal) => with_refusal(refusal, settings),
+        Finding::Receipt(receipt) => with_receipt(receipt, terms, dry_run),
+        Finding::Refusal(refusal) => with_refusal(refusal, terms, settings),
     }
 }
 
-fn with_receipt(receipt: &Receipt, settings: &Settings, dry_run: bool) -> Outcome {
-    let can_be_rewritten = match settings.mode {
+fn with_receipt(receipt: &Receipt, terms: Terms, dry_run: bool) -> Outcome {
+    let is_good_enough = match terms.mode {
         Mode::Rewrite => true,
         // A dry run shows the pod as it will be let through in the end.
         Mode::Wait => dry_run || receipt.state.is_there(),
         Mode::Keep => receipt.state.is_there(),
     };
-    if can_be_rewritten {
-        Outcome::Rewrite(receipt.target.to_string())
-    } else {
-        without_replica(Obstacle::NotYet, settings)
+    if !is_good_enough {
+        return without_replica(Obstacle::NotYet, terms);
     }
+    if terms.is_in_target {
+        return Outcome::InTarget;
+    }
+    let target = receipt.target.clone();
+    Outcome::Rewrite(match &receipt.digest {
+        Some(digest) if terms.pin => target.pinned(digest.clone()),
+        _ => target,
+    })
 }
 
-fn with_refusal(refusal: &Refusal, settings: &Settings) -> Outcome {
+fn with_refusal(refusal: &Refusal, terms: Terms, settings: &Settings) -> Outcome {
     match refusal.code {
-        RefusalCode::Pending | RefusalCode::TooMany => without_replica(Obstacle::NotYet, settings),
-        RefusalCode::NotFound | RefusalCode::Failed => without_replica(Obstacle::Never, settings),
+        RefusalCode::Pending | RefusalCode::TooMany => without_replica(Obstacle::NotYet, terms),
+        RefusalCode::NotFound | RefusalCode::Failed => without_replica(Obstacle::Never, terms),
         RefusalCode::Unavailable => without_answer(Obstacle::CannotSay, settings),
         // A code that is not known may mean that the image is not allowed.
         RefusalCode::Denied | RefusalCode::Malformed | RefusalCode::Unknown => {
@@ -171,11 +204,12 @@ fn with_refusal(refusal: &Refusal, settings: &Settings) -> Outcome {
     }
 }
 
-/// `keep` never holds a pod up for a copy, whatever became of it.
-fn without_replica(obstacle: Obstacle, settings: &Settings) -> Outcome {
-    match settings.mode {
-        Mode::Keep => Outcome::Leave,
-        Mode::Rewrite | Mode::Wait => Outcome::Refuse(obstacle),
+/// `keep` never holds a pod up for a copy, whatever became of it. But a reference into the
+/// target has no source to stay at.
+fn without_replica(obstacle: Obstacle, terms: Terms) -> Outcome {
+    match terms.mode {
+        Mode::Keep if !terms.is_in_target => Outcome::Leave,
+        Mode::Keep | Mode::Rewrite | Mode::Wait => Outcome::Refuse(obstacle),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::images;
 use crate::patch;
 use crate::request::{Operation, Payload, Request};
 use crate::settings::Settings;
-use crate::wording::clean;
+use crate::wording::{self, clean};
 use crate::workload::{self, Workload};
 
 /// How many different images a pod may have. A question costs a host some 11 ms and a policy
@@ -62,9 +62,17 @@ fn evaluate_request(request: Request, settings: &Value, host: &impl Host) -> Val
             return refuse(format!("the policy's settings are wrong: {error}"), INTERNAL_ERROR);
         }
     };
-    match workload::find(&request) {
-        Some(workload) => evaluate_workload(request, workload, &settings, host),
-        None => allow(None, Vec::new()),
+    let Some(workload) = workload::find(&request, &settings.kinds) else {
+        return allow(None, Vec::new());
+    };
+    if settings.ignore_namespaces.iter().any(|ignored| ignored == request.namespace()) {
+        return allow(None, Vec::new());
+    }
+    match &settings.opt_out_annotation {
+        Some(name) if workload::opts_out(&request.object, workload, name) => {
+            allow(None, vec![wording::opted_out(name)])
+        }
+        _ => evaluate_workload(request, workload, &settings, host),
     }
 }
 
@@ -97,11 +105,13 @@ fn evaluate_workload(
         }
     };
     let dry_run = request.is_dry_run();
-    let findings = Questions { host, settings, namespace, dry_run }.ask_all(&images);
-    match decide(&images, &findings, settings, dry_run) {
+    let inquiries = Questions { host, settings, namespace, dry_run }.ask_all(&images);
+    match decide(&images, &inquiries, settings, dry_run) {
         Verdict::Deny { message, code } => refuse(message, code),
-        Verdict::Allow { rewrites, warnings } => {
-            match patch::apply(request.object, workload, &rewrites) {
+        Verdict::Allow { rewrites, warnings, runs_from_target } => {
+            let takes_secrets = runs_from_target && workload.takes_pull_secrets;
+            let secrets = if takes_secrets { settings.image_pull_secrets.as_slice() } else { &[] };
+            match patch::apply(request.object, workload, &rewrites, secrets) {
                 Ok(object) => allow(object, warnings),
                 Err(error) => {
                     refuse(format!("the policy cannot edit the object: {error}"), BAD_REQUEST)
@@ -140,5 +150,7 @@ fn to_json(response: &impl serde::Serialize) -> Vec<u8> {
 
 #[cfg(test)]
 mod cases;
+#[cfg(test)]
+mod choices;
 #[cfg(test)]
 mod messages;

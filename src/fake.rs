@@ -3,21 +3,30 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use protocol::{
     ImageReference, Progress, Receipt, Refusal, RefusalCode, ReplicaState, TargetRoot, Trigger,
     Verb,
 };
+
+use serde_json::{Value, json};
 
 use crate::host::Host;
 
 pub(crate) const REPLICATOR: &str = "replicator.test:8443";
 pub(crate) const TARGET: &str = "registry.corp/mirror";
 
+/// The digest that the fake host verifies of an image by tag.
+pub(crate) const VERIFIED: &str =
+    "sha256:eeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeeee";
+
 /// The fake. Images that it was told nothing about are copied as soon as they are asked for.
 #[derive(Default)]
 pub(crate) struct Replicator {
     answers: BTreeMap<String, Result<Vec<u8>, String>>,
     triggers: RefCell<Vec<Trigger>>,
+    signatures: BTreeMap<String, Result<Vec<u8>, String>>,
+    verified: RefCell<Vec<Value>>,
 }
 
 impl Replicator {
@@ -50,6 +59,18 @@ impl Replicator {
         self
     }
 
+    /// The host's answer when it is to verify `image`; else it finds every signature good.
+    pub(crate) fn signature(mut self, image: &str, answer: Result<&str, &str>) -> Self {
+        let answer = answer.map(|text| text.as_bytes().to_vec()).map_err(str::to_owned);
+        self.signatures.insert(canonical(image), answer);
+        self
+    }
+
+    /// What the host was to verify.
+    pub(crate) fn verified(&self) -> Vec<Value> {
+        self.verified.borrow().clone()
+    }
+
     /// What was asked, as `verb namespace source`.
     pub(crate) fn asked(&self) -> Vec<String> {
         let words = |trigger: &Trigger| {
@@ -73,6 +94,15 @@ impl Host for Replicator {
             (None, Verb::Start) => Ok(receipt(&source, ReplicaState::Copying).to_json().into()),
             (None, Verb::Replica) => Err(wrapped(&pending(&source))),
         }
+    }
+
+    fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
+        let question = serde_json::to_value(question).unwrap();
+        let image = canonical(question["image"].as_str().unwrap());
+        self.verified.borrow_mut().push(question);
+        let digest = image.split_once('@').map_or(VERIFIED, |(_, digest)| digest);
+        let trusted = json!({"is_trusted": true, "digest": digest}).to_string();
+        self.signatures.get(&image).cloned().unwrap_or(Ok(trusted.into_bytes()))
     }
 }
 

@@ -1,10 +1,15 @@
-//! The port to the host: the one thing that the policy cannot do by itself.
+//! The port to the host: what the policy cannot do by itself.
 //!
-//! It must not know what the bytes mean; that is [`crate::ask`]'s.
+//! It must not know what the bytes mean; that is [`crate::ask`]'s and [`crate::verify`]'s.
 
-/// What a policy may ask of the host that runs it.
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
+
+/// What a policy may ask of the host that runs it. Answers are the host's raw bytes (the SDK's
+/// typed forms drop what they do not know), or its error text.
 pub trait Host {
-    /// The capability `oci/v1/oci_manifest`: the manifest that `image` names, as the host's
-    /// raw bytes (the SDK's typed form drops what it does not know), or the host's error text.
+    /// The capability `oci/v1/oci_manifest`: the manifest that `image` names.
     fn oci_manifest(&self, image: &str) -> Result<Vec<u8>, String>;
+
+    /// The capability `oci/v2/verify`: whether an image is signed as `question` says.
+    fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String>;
 }

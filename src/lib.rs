@@ -2,7 +2,8 @@
 //!
 //! Data flows one way: [`request`] reads what the host hands in, [`settings`] what the operator
 //! wants, [`workload`] finds the pod in the object and [`images`] the images in the pod,
-//! [`ask`] puts one question each to the replicator (through [`host`]), [`decide`] makes the
+//! [`plan`] holds each image against the rules, [`verify`] has its signature looked at and
+//! [`ask`] puts one question to the replicator (both through [`host`]), [`decide`] makes the
 //! verdict in the words of [`wording`], and [`patch`] carries it out. [`evaluate`] is the flow.
 //!
 //! Everything but the host call itself is a pure function of bytes, and is tested natively.
@@ -13,21 +14,24 @@ mod evaluate;
 mod host;
 mod images;
 mod patch;
+mod plan;
 mod request;
 mod settings;
+mod verify;
 mod wording;
 mod workload;
 
 #[cfg(test)]
 mod fake;
 
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use kubewarden_policy_sdk::protocol_version_guest;
 use wapc_guest::{CallResult, register_function};
 
 pub use evaluate::{check_settings, evaluate};
 pub use host::Host;
 pub use patch::SOURCE_IMAGES;
-pub use settings::KEYS as SETTINGS_KEYS;
+pub use settings::keys;
 
 /// Called once by the host, before anything else.
 #[expect(unsafe_code, reason = "waPC finds this function by its exported name")]
@@ -45,6 +49,11 @@ impl Host for Guest {
     fn oci_manifest(&self, image: &str) -> Result<Vec<u8>, String> {
         let payload = serde_json::Value::from(image).to_string();
         host_call("oci", "v1/oci_manifest", payload.as_bytes()).map_err(|error| error.to_string())
+    }
+
+    fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
+        let payload = serde_json::to_vec(question).map_err(|error| error.to_string())?;
+        host_call("oci", "v2/verify", &payload).map_err(|error| error.to_string())
     }
 }
 

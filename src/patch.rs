@@ -3,7 +3,7 @@
 //! The object is edited in place, so that fields which nobody here knows stay as they are. It
 //! must not know why an image is replaced.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::images::Image;
 use crate::workload::Workload;
@@ -24,12 +24,13 @@ pub(crate) struct Rewrite<'a> {
     pub(crate) reference: String,
 }
 
-/// The object with all rewrites made; None if they change nothing. The error is an object whose
-/// metadata are no object, so that nothing can be recorded.
+/// The object with all rewrites made and all pull secrets there; None if that changes nothing.
+/// The error is an object in which nothing can be put where it belongs.
 pub(crate) fn apply(
     mut object: Value,
     workload: Workload,
     rewrites: &[Rewrite<'_>],
+    pull_secrets: &[String],
 ) -> Result<Option<Value>, String> {
     let mut originals = Map::new();
     for rewrite in rewrites {
@@ -39,11 +40,40 @@ pub(crate) fn apply(
             originals.insert(place.key(), Value::String(place.text.clone()));
         }
     }
-    if originals.is_empty() {
-        return Ok(None);
+    let is_rewritten = !originals.is_empty();
+    if is_rewritten {
+        record(&mut object, workload, originals)?;
     }
-    record(&mut object, workload, originals)?;
-    Ok(Some(object))
+    let has_more_secrets = add_pull_secrets(&mut object, workload, pull_secrets)?;
+    Ok((is_rewritten || has_more_secrets).then_some(object))
+}
+
+/// Adds those pull secrets that the pod does not have; whether there were any.
+fn add_pull_secrets(
+    object: &mut Value,
+    workload: Workload,
+    names: &[String],
+) -> Result<bool, String> {
+    if names.is_empty() {
+        return Ok(false);
+    }
+    let list = object
+        .pointer_mut(workload.pod)
+        .and_then(|pod| object_at(pod, "spec"))
+        .and_then(Value::as_object_mut)
+        .map(|spec| spec.entry("imagePullSecrets").or_insert(Value::Null))
+        .ok_or("its spec is not an object")?;
+    if list.is_null() {
+        *list = Value::Array(Vec::new());
+    }
+    let list = list.as_array_mut().ok_or("its imagePullSecrets are not a list")?;
+    let before = list.len();
+    for name in names {
+        if !list.iter().any(|secret| secret.get("name").is_some_and(|known| known == name)) {
+            list.push(json!({"name": name}));
+        }
+    }
+    Ok(list.len() > before)
 }
 
 /// Merges the originals into the annotation, so that those of earlier rewrites stay.
@@ -82,7 +112,7 @@ mod tests {
     use super::*;
     use crate::images::{distinct, places};
 
-    const POD: Workload = Workload { pod: "" };
+    const POD: Workload = Workload { pod: "", takes_pull_secrets: true };
 
     /// The object with every image moved to `t.example/`.
     fn moved(object: &Value) -> Result<Option<Value>, String> {
@@ -91,7 +121,7 @@ mod tests {
             .iter()
             .map(|image| Rewrite { image, reference: format!("t.example/{}", image.name()) })
             .collect();
-        apply(object.clone(), POD, &rewrites)
+        apply(object.clone(), POD, &rewrites, &[])
     }
 
     fn source_images(object: &Value) -> Value {
@@ -153,7 +183,25 @@ mod tests {
         let object = json!({"spec": {"containers": [{"name": "web", "image": "x"}]}});
         let images = distinct(places(&object, ""));
         let same = [Rewrite { image: &images[0], reference: "x".to_owned() }];
-        assert_eq!(apply(object.clone(), POD, &same), Ok(None));
-        assert_eq!(apply(object, POD, &[]), Ok(None));
+        assert_eq!(apply(object.clone(), POD, &same, &[]), Ok(None));
+        assert_eq!(apply(object, POD, &[], &[]), Ok(None));
+    }
+
+    #[test]
+    fn pull_secrets_are_added_once_and_the_pods_own_stay() {
+        let names = ["pull".to_owned(), "more".to_owned(), "pull".to_owned()];
+        let with_secrets = |secrets: &Value| {
+            let object = json!({"spec": {"containers": [], "imagePullSecrets": secrets}});
+            let object = apply(object, POD, &[], &names)?;
+            Ok::<_, String>(object.map(|object| object["spec"]["imagePullSecrets"].clone()))
+        };
+        let both = json!([{"name": "pull"}, {"name": "more"}]);
+        assert_eq!(with_secrets(&Value::Null), Ok(Some(both.clone())));
+        assert_eq!(with_secrets(&json!([])), Ok(Some(both.clone())));
+        let own = json!([{"name": "more", "x": 1}, {"name": "own"}]);
+        let all = json!([{"name": "more", "x": 1}, {"name": "own"}, {"name": "pull"}]);
+        assert_eq!(with_secrets(&own), Ok(Some(all)));
+        assert_eq!(with_secrets(&both), Ok(None));
+        with_secrets(&json!("pull")).unwrap_err();
     }
 }

@@ -3,15 +3,27 @@
 //! All errors are told at once, each with the key that it is about. It must not know images
 //! or answers, only what an operator may write.
 
+pub mod keys;
 mod reader;
+mod rules;
+mod verification;
 
-use protocol::{Registry, TargetRoot};
+use protocol::{ImagePattern, Namespace, Registry, TargetRoot};
 use serde_json::Value;
 
+use crate::workload::Kind;
+use keys::SETTINGS;
 use reader::{Choice, Reader};
 
-/// The keys, as an operator writes them. `questions-ui.yml` is held to these by a test.
-pub const KEYS: [&str; 4] = ["replicator", "target", "mode", "onUnavailable"];
+pub(crate) use rules::{Action, Rule};
+pub(crate) use verification::Verification;
+
+/// The namespaces that are left alone where nothing else is said: what runs there must start
+/// before, or without, the replicator.
+const IGNORED_NAMESPACES: [&str; 3] = ["image-replicator", "kube-system", "kubewarden"];
+
+/// The longest name of a Secret (RFC 1123 subdomain).
+const MAX_SECRET_NAME_LENGTH: usize = 253;
 
 /// What the operator wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +36,22 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     /// What happens while the replicator gives no answer.
     pub(crate) on_unavailable: OnUnavailable,
+    /// Whether references get the replica's digest.
+    pub(crate) pin: bool,
+    /// The kinds whose images are rewritten.
+    pub(crate) kinds: Vec<Kind>,
+    /// What holds for some sources.
+    pub(crate) rules: Vec<Rule>,
+    /// The images that are left alone.
+    pub(crate) ignore_images: Vec<ImagePattern>,
+    /// The namespaces that are left alone.
+    pub(crate) ignore_namespaces: Vec<String>,
+    /// The pull secrets that pods get.
+    pub(crate) image_pull_secrets: Vec<String>,
+    /// What becomes of references that lead into the target.
+    pub(crate) target_references: TargetReferences,
+    /// The annotation by which a pod opts out; None where none can.
+    pub(crate) opt_out_annotation: Option<String>,
 }
 
 /// What happens while a replica is missing.
@@ -48,6 +76,16 @@ pub(crate) enum OnUnavailable {
     Allow,
 }
 
+/// What becomes of references that lead into the target already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum TargetReferences {
+    /// They pass.
+    #[default]
+    Allow,
+    /// The replicator is asked, and what it does not know is refused.
+    Known,
+}
+
 impl Choice for Mode {
     const CHOICES: &'static [(&'static str, Self)] =
         &[("rewrite", Self::Rewrite), ("wait", Self::Wait), ("keep", Self::Keep)];
@@ -58,14 +96,21 @@ impl Choice for OnUnavailable {
         &[("deny", Self::Deny), ("allow", Self::Allow)];
 }
 
+impl Choice for TargetReferences {
+    const CHOICES: &'static [(&'static str, Self)] =
+        &[("allow", Self::Allow), ("known", Self::Known)];
+}
+
+impl Choice for Kind {
+    const CHOICES: &'static [(&'static str, Self)] = &Kind::BY_NAME;
+}
+
 impl Settings {
     /// Reads the settings; the error lists all that is wrong, for people.
     pub(crate) fn read(value: &Value) -> Result<Self, String> {
-        let mut reader = Reader::new(value, &KEYS);
-        let replicator = reader.required("replicator", EXAMPLE_REPLICATOR, parse_replicator);
-        let target = reader.required("target", EXAMPLE_TARGET, parse_target);
-        let mode = reader.choice("mode");
-        let on_unavailable = reader.choice("onUnavailable");
+        let mut reader = Reader::new(value, &SETTINGS, "the settings are", "");
+        let replicator = reader.required("replicator", parse_replicator);
+        let target = reader.required("target", parse_target);
         if let (Some(replicator), Some(target)) = (&replicator, &target)
             && replicator == target.registry()
         {
@@ -75,19 +120,40 @@ impl Settings {
                  at an address of its own, it does not serve images",
             );
         }
-        let errors = reader.finish();
-        match (replicator, target) {
-            (Some(replicator), Some(target)) if errors.is_empty() => {
-                Ok(Self { replicator, target, mode, on_unavailable })
-            }
-            _ => Err(errors.join("; ")),
-        }
+        let mode = reader.choice("mode").unwrap_or_default();
+        let on_unavailable = reader.choice("onUnavailable").unwrap_or_default();
+        let pin = reader.flag("pin").unwrap_or(false);
+        let kinds = reader.choices("kinds").unwrap_or_else(|| vec![Kind::Pod]);
+        let rules = rules::read(&mut reader);
+        let ignore_images = reader.texts("ignoreImages", str::parse).unwrap_or_default();
+        let ignore_namespaces = reader
+            .texts("ignoreNamespaces", |text| text.parse().map(|name: Namespace| name.to_string()))
+            .unwrap_or_else(|| IGNORED_NAMESPACES.map(str::to_owned).to_vec());
+        let image_pull_secrets = reader.texts("imagePullSecrets", parse_secret).unwrap_or_default();
+        let target_references = reader.choice("targetReferences").unwrap_or_default();
+        let opt_out_annotation =
+            reader.optional("optOutAnnotation", parse_annotation).unwrap_or_default();
+        reader.finish()?;
+        // Where nothing was wrong both are there.
+        let (Some(replicator), Some(target)) = (replicator, target) else {
+            return Err("`replicator` and `target` are missing".to_owned());
+        };
+        Ok(Self {
+            replicator,
+            target,
+            mode,
+            on_unavailable,
+            pin,
+            kinds,
+            rules,
+            ignore_images,
+            ignore_namespaces,
+            image_pull_secrets,
+            target_references,
+            opt_out_annotation,
+        })
     }
 }
-
-const EXAMPLE_REPLICATOR: &str =
-    "the replicator's host and port, such as `image-replicator.image-replicator.svc:8443`";
-const EXAMPLE_TARGET: &str = "the registry that holds the replicas, with a prefix or without, such as `registry.corp/mirror`";
 
 fn parse_replicator(text: &str) -> Result<Registry, String> {
     refuse_scheme(text)?;
@@ -116,6 +182,32 @@ fn parse_replicator(text: &str) -> Result<Registry, String> {
 fn parse_target(text: &str) -> Result<TargetRoot, String> {
     refuse_scheme(text)?;
     text.parse().map_err(|error: protocol::ReferenceError| error.to_string())
+}
+
+fn parse_secret(text: &str) -> Result<String, String> {
+    let is_legal = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let is_name = (1..=MAX_SECRET_NAME_LENGTH).contains(&text.len())
+        && text.bytes().all(is_legal)
+        && !text.starts_with(['-', '.'])
+        && !text.ends_with(['-', '.']);
+    is_name.then(|| text.to_owned()).ok_or_else(|| format!("`{text}` is no name of a Secret"))
+}
+
+/// An annotation's name; what is empty (as a form leaves it) is none.
+fn parse_annotation(text: &str) -> Result<Option<String>, String> {
+    let is_part = |part: &str| {
+        let is_legal = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        !part.is_empty() && part.bytes().all(is_legal)
+    };
+    match text {
+        "" => Ok(None),
+        "true" | "false" => Err(format!(
+            "`{text}` is no name of an annotation: write one of yours, such as \
+             `image-replicator.io/opt-out`"
+        )),
+        _ if text.splitn(2, '/').all(is_part) => Ok(Some(text.to_owned())),
+        _ => Err(format!("`{text}` is no name of an annotation")),
+    }
 }
 
 fn refuse_scheme(text: &str) -> Result<(), String> {

@@ -7,6 +7,7 @@ use protocol::{Progress, Receipt, Refusal, RefusalCode, ReplicaState};
 
 use crate::ask::Finding;
 use crate::images::Image;
+use crate::plan::By;
 use crate::settings::{OnUnavailable, Settings};
 
 /// How much of a foreign text is repeated: enough for a registry's error with its URL.
@@ -42,9 +43,24 @@ pub(crate) fn stale(image: &Image, finding: &Finding, settings: &Settings) -> Op
     is_stale.then(|| format!("replica may be out of date: {}", line(image, finding, settings)))
 }
 
+/// The warning that a reference has no digest, though it should have one.
+pub(crate) fn not_pinned(image: &Image, finding: &Finding, settings: &Settings) -> String {
+    format!("not pinned, its digest is not known yet: {}", line(image, finding, settings))
+}
+
+/// The warning that nothing was done about a pod.
+pub(crate) fn opted_out(annotation: &str) -> String {
+    format!("the images are left alone, as the annotation `{annotation}` says")
+}
+
+/// What to do where signatures could not be looked at.
+pub(crate) const NOT_VERIFIED_ADVICE: &str = "The policy server could not look at a signature: see \
+    that it reaches the registry of the image and has its credentials (imagePullSecret), and that \
+    the policy may use the host capability oci/v2/verify.";
+
 /// What to do where copies are under way.
-pub(crate) const NOT_YET_ADVICE: &str = "The controller that makes this pod tries again by \
-    itself; a pod made by hand is to be made again.";
+pub(crate) const NOT_YET_ADVICE: &str =
+    "A controller tries again by itself; what was made by hand is to be made again.";
 
 /// What to do where the replicator gave no answer.
 pub(crate) fn no_answer_advice(settings: &Settings) -> String {
@@ -95,23 +111,40 @@ fn state(finding: &Finding, settings: &Settings) -> String {
     let reason = |reason: &str| clean(reason, MAX_REASON_CHARS);
     match finding {
         Finding::InTarget => "in the target already".to_owned(),
+        Finding::LeftAlone(By::IgnoreImages) => "left alone by `ignoreImages`".to_owned(),
+        Finding::LeftAlone(By::Rule(rule)) => format!("left alone by rule {rule}"),
+        Finding::NotAllowed(rule) => format!("not allowed by rule {rule}"),
+        Finding::NotSigned(rule, why) => {
+            format!("not signed as rule {rule} asks: {}", reason(of_host(why)))
+        }
+        Finding::NotVerified(rule, why) => {
+            format!("its signature (rule {rule}) could not be looked at: {}", reason(of_host(why)))
+        }
         Finding::NoReference(why) => format!("not an image reference: {}", reason(why)),
         Finding::Unaskable(why) => format!("cannot be asked for: {}", reason(why)),
         Finding::Unusable(why) => {
             format!("the replicator's answer cannot be used: {}", reason(why))
         }
         Finding::NoAnswer(None) => "not asked, as the replicator gave no answer".to_owned(),
-        // The host repeats itself from here on.
         Finding::NoAnswer(Some(why)) => {
-            let mut why = why.split("Caused by:").next().unwrap_or_default();
-            for layer in HOST_LAYERS {
-                why = why.strip_prefix(layer).unwrap_or(why);
-            }
-            format!("no answer from the replicator {}: {}", settings.replicator, reason(why))
+            format!(
+                "no answer from the replicator {}: {}",
+                settings.replicator,
+                reason(of_host(why))
+            )
         }
         Finding::Receipt(receipt) => receipt_state(receipt),
         Finding::Refusal(refusal) => refusal_state(refusal, &reason(&refusal.message)),
     }
+}
+
+/// What a host's error says, without what wraps it and what it says twice.
+fn of_host(text: &str) -> &str {
+    let mut text = text.split("Caused by:").next().unwrap_or_default();
+    for layer in HOST_LAYERS {
+        text = text.strip_prefix(layer).unwrap_or(text);
+    }
+    text
 }
 
 fn receipt_state(receipt: &Receipt) -> String {

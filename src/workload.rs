@@ -3,7 +3,9 @@
 //! It must not know images, only the frame around them.
 
 use k8s_openapi::Resource;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Pod, PodTemplate, ReplicationController};
 use serde_json::Value;
 
 use crate::request::{Operation, Request};
@@ -15,26 +17,115 @@ const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 /// The subresource through which debug containers come into a running pod.
 const EPHEMERAL_CONTAINERS: &str = "ephemeralcontainers";
 
+/// A kind of objects that run images, or hold the template of pods that do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Pod,
+    PodTemplate,
+    ReplicationController,
+    DaemonSet,
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    Job,
+    CronJob,
+}
+
+impl Kind {
+    /// All kinds, by the names that Kubernetes has for them.
+    pub(crate) const BY_NAME: [(&'static str, Self); 9] = [
+        (Pod::KIND, Self::Pod),
+        (PodTemplate::KIND, Self::PodTemplate),
+        (ReplicationController::KIND, Self::ReplicationController),
+        (DaemonSet::KIND, Self::DaemonSet),
+        (Deployment::KIND, Self::Deployment),
+        (ReplicaSet::KIND, Self::ReplicaSet),
+        (StatefulSet::KIND, Self::StatefulSet),
+        (Job::KIND, Self::Job),
+        (CronJob::KIND, Self::CronJob),
+    ];
+
+    fn group(self) -> &'static str {
+        match self {
+            Self::Pod | Self::PodTemplate | Self::ReplicationController => Pod::GROUP,
+            Self::DaemonSet | Self::Deployment | Self::ReplicaSet | Self::StatefulSet => {
+                Deployment::GROUP
+            }
+            Self::Job | Self::CronJob => Job::GROUP,
+        }
+    }
+
+    /// JSON pointer to the pod within an object of this kind.
+    fn pod(self) -> &'static str {
+        match self {
+            Self::Pod => "",
+            Self::PodTemplate => "/template",
+            Self::CronJob => "/spec/jobTemplate/spec/template",
+            Self::ReplicationController
+            | Self::DaemonSet
+            | Self::Deployment
+            | Self::ReplicaSet
+            | Self::StatefulSet
+            | Self::Job => "/spec/template",
+        }
+    }
+
+    fn of(request: &Request) -> Option<Self> {
+        let (group, name) = request.group_and_kind();
+        let (_, kind) = Self::BY_NAME.into_iter().find(|(known, _)| *known == name)?;
+        (kind.group() == group).then_some(kind)
+    }
+}
+
 /// An object that runs images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Workload {
     /// JSON pointer to the pod within the object: what has `metadata` and `spec`.
     pub(crate) pod: &'static str,
+    /// Whether pull secrets may, and should, be added to it.
+    pub(crate) takes_pull_secrets: bool,
 }
 
-/// The workload in the request; None where the request passes whatever its images are.
-pub(crate) fn find(request: &Request) -> Option<Workload> {
-    let is_pod = request.group_and_kind() == (Pod::GROUP, Pod::KIND);
-    // Other subresources (status, binding, resize, eviction) cannot change an image.
-    let is_looked_at = matches!(request.sub_resource(), "" | EPHEMERAL_CONTAINERS);
-    if !is_pod || !is_looked_at || is_mirror(&request.object) {
+/// The workload in the request, if its kind is among `kinds`; None where the request passes
+/// whatever its images are.
+pub(crate) fn find(request: &Request, kinds: &[Kind]) -> Option<Workload> {
+    let kind = Kind::of(request).filter(|kind| kinds.contains(kind))?;
+    // Other subresources (status, scale, binding, resize, eviction) cannot change an image.
+    let is_looked_at = match request.sub_resource() {
+        "" => true,
+        EPHEMERAL_CONTAINERS => kind == Kind::Pod,
+        _ => false,
+    };
+    if !is_looked_at || kind == Kind::Pod && is_mirror(&request.object) {
         return None;
     }
-    match request.operation() {
-        Operation::Create => Some(Workload { pod: "" }),
-        Operation::Update if !is_being_deleted(request) => Some(Workload { pod: "" }),
-        Operation::Update | Operation::Other => None,
+    let may_change = match request.operation() {
+        Operation::Create => true,
+        // A Job's template is what it was made with; a change is the API server's to refuse.
+        Operation::Update => kind != Kind::Job && !is_being_deleted(request),
+        Operation::Other => false,
+    };
+    may_change.then(|| Workload {
+        pod: kind.pod(),
+        takes_pull_secrets: takes_pull_secrets(kind, request.operation(), kinds),
+    })
+}
+
+/// A pod's pull secrets are fixed once it is made. A template is given none as long as the pods
+/// made from it come by here: one that has pull secrets gets no more those of its ServiceAccount.
+fn takes_pull_secrets(kind: Kind, operation: Operation, kinds: &[Kind]) -> bool {
+    match kind {
+        Kind::Pod => operation == Operation::Create,
+        _ => !kinds.contains(&Kind::Pod),
     }
+}
+
+/// Whether the pod carries the annotation `name` with the value `true`.
+pub(crate) fn opts_out(object: &Value, workload: Workload, name: &str) -> bool {
+    object
+        .pointer(workload.pod)
+        .and_then(|pod| pod.get("metadata")?.get("annotations")?.get(name))
+        .is_some_and(|value| value == "true")
 }
 
 /// A pod of an ordinary user gains nothing by the mark: a kubelet runs no mirror pods.
@@ -52,60 +143,4 @@ fn is_being_deleted(request: &Request) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    fn pod_request(operation: &str, more: &Value) -> Request {
-        let mut request = json!({
-            "operation": operation,
-            "kind": {"group": "", "version": "v1", "kind": "Pod"},
-            "object": {"metadata": {"name": "p"}},
-        });
-        for (key, value) in more.as_object().unwrap() {
-            request[key] = value.clone();
-        }
-        serde_json::from_value(request).unwrap()
-    }
-
-    #[test]
-    fn create_and_update_of_pods_are_looked_at() {
-        let pod = Some(Workload { pod: "" });
-        assert_eq!(find(&pod_request("CREATE", &json!({}))), pod);
-        assert_eq!(find(&pod_request("UPDATE", &json!({}))), pod);
-        assert_eq!(
-            find(&pod_request("UPDATE", &json!({"subResource": "ephemeralcontainers"}))),
-            pod
-        );
-    }
-
-    #[test]
-    fn deletes_connects_other_subresources_and_other_kinds_pass() {
-        assert_eq!(find(&pod_request("DELETE", &json!({}))), None);
-        assert_eq!(find(&pod_request("CONNECT", &json!({"subResource": "exec"}))), None);
-        assert_eq!(find(&pod_request("UPDATE", &json!({"subResource": "status"}))), None);
-        for kind in [json!({"kind": "Service"}), json!({"group": "example.org", "kind": "Pod"})] {
-            assert_eq!(find(&pod_request("CREATE", &json!({"kind": kind}))), None);
-        }
-    }
-
-    #[test]
-    fn case_12_mirror_pods_pass_untouched() {
-        let object = json!({"metadata": {"annotations": {MIRROR_POD: "0a1b"}}});
-        assert_eq!(find(&pod_request("CREATE", &json!({"object": object}))), None);
-    }
-
-    #[test]
-    fn an_object_being_deleted_passes_but_nobody_can_claim_to_be_one() {
-        let live = json!({"metadata": {"name": "p"}});
-        let dying = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
-        let update = |old: &Value, new: &Value| {
-            find(&pod_request("UPDATE", &json!({"oldObject": old, "object": new}))).is_some()
-        };
-        assert!(!update(&dying, &dying));
-        assert!(!update(&Value::Null, &dying));
-        assert!(update(&live, &dying));
-        assert!(find(&pod_request("CREATE", &json!({"object": dying}))).is_some());
-    }
-}
+mod tests;

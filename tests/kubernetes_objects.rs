@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::{create, create_pod};
+use common::{KINDS, create, create_pod};
 use image_replicator_policy::SOURCE_IMAGES;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -79,21 +79,32 @@ fn case_13_unknown_fields_at_every_level_survive() {
 }
 
 #[test]
-fn other_kinds_pass_untouched() {
-    for (group, kind) in [
-        ("apps", "DaemonSet"),
-        ("apps", "Deployment"),
-        ("apps", "ReplicaSet"),
-        ("apps", "StatefulSet"),
-        ("batch", "CronJob"),
-        ("batch", "Job"),
-        ("core", "PodTemplate"),
-        ("core", "ReplicationController"),
-    ] {
-        let object = object(&format!("{group}.v1.{kind}"));
-        let group = if group == "core" { "" } else { group };
-        let answer = create(&json!({"group": group, "version": "v1", "kind": kind}), &object);
-        assert_eq!(answer["accepted"], true);
-        assert_eq!(answer["mutated_object"], Value::Null);
+fn of_all_nine_full_objects_only_images_and_our_annotation_change() {
+    for (group, kind, pointer) in KINDS {
+        for is_with_unknown_fields in [false, true] {
+            let folder = if group.is_empty() { "core" } else { group };
+            let mut whole = object(&format!("{folder}.v1.{kind}"));
+            *whole.pointer_mut(pointer).unwrap() = {
+                let mut pod = whole.pointer(pointer).unwrap().clone();
+                for (image, text, _) in IMAGES {
+                    *pod.pointer_mut(image).unwrap() = json!(text);
+                }
+                pod["spec"]["initContainers"][0]["name"] = json!("init");
+                pod["spec"]["ephemeralContainers"][0]["name"] = json!("debug");
+                pod
+            };
+            if is_with_unknown_fields {
+                with_unknown_fields(&mut whole);
+            }
+            let mut right = whole.clone();
+            *right.pointer_mut(pointer).unwrap() = expected(whole.pointer(pointer).unwrap());
+
+            let gvk = json!({"group": group, "version": "v1", "kind": kind});
+            let answer = create(&gvk, &whole);
+            assert_eq!(answer["accepted"], true, "{kind}: {answer}");
+            // As text: even the order of the fields, which people see in a diff, is kept.
+            assert_eq!(answer["mutated_object"].to_string(), right.to_string(), "{kind}");
+            assert_eq!(create(&gvk, &answer["mutated_object"])["mutated_object"], Value::Null);
+        }
     }
 }

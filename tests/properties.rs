@@ -4,8 +4,9 @@
 
 mod common;
 
-use common::{HasEverything, REPLICATOR, TARGET, create_pod};
+use common::{HasEverything, KINDS, REPLICATOR, TARGET, create_pod, create_with};
 use image_replicator_policy::{SOURCE_IMAGES, check_settings, evaluate};
+use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -93,6 +94,25 @@ fn any_pod() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Settings of all kinds, for images as above.
+fn any_settings() -> impl Strategy<Value = Value> {
+    let rules = prop::collection::vec(
+        prop_oneof![
+            Just(json!({"images": "docker.io/**", "pin": true})),
+            Just(json!({"images": ["quay.io/*", "*/**@*"], "skip": true})),
+            Just(json!({"images": "*/*/a*", "mode": "keep"})),
+            Just(json!({"images": "**", "verify": {"githubActions": {"owner": "o"}}})),
+        ],
+        0..3,
+    );
+    (rules, any::<bool>(), prop::sample::select(vec!["rewrite", "wait", "keep"])).prop_map(
+        |(rules, is_pinned, mode)| {
+            json!({"rules": rules, "pin": is_pinned, "mode": mode, "imagePullSecrets": ["pull"],
+                "ignoreImages": ["localhost/**"]})
+        },
+    )
+}
+
 /// The pod without what the policy may change.
 fn without_images(pod: &Value) -> Value {
     let mut rest = pod.clone();
@@ -101,6 +121,7 @@ fn without_images(pod: &Value) -> Value {
             item.as_object_mut().unwrap().shift_remove("image");
         }
     }
+    rest["spec"].as_object_mut().unwrap().shift_remove("imagePullSecrets");
     let metadata = rest["metadata"].as_object_mut().unwrap();
     if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
         annotations.shift_remove(SOURCE_IMAGES);
@@ -167,6 +188,9 @@ proptest! {
             fn oci_manifest(&self, _image: &str) -> Result<Vec<u8>, String> {
                 self.0.clone()
             }
+            fn verify(&self, _question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
+                self.0.clone()
+            }
         }
         let text = String::from_utf8_lossy(&body).into_owned();
         let payload = json!({
@@ -180,6 +204,39 @@ proptest! {
             let answer: Value = serde_json::from_slice(&answer).unwrap();
             prop_assert_eq!(&answer["accepted"], false);
         }
+    }
+}
+
+proptest! {
+    // Each case costs a whole workload: fewer of them, in the same time.
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn whatever_the_settings_and_the_kind_it_is_the_same(
+        pod in any_pod(),
+        settings in any_settings(),
+        kind in prop::sample::select(KINDS.to_vec()),
+        unknown in any_json(),
+    ) {
+        let (group, name, pointer) = kind;
+        let gvk = json!({"group": group, "version": "v1", "kind": name});
+        // The object around the pod, from the inside out.
+        let object = pointer.rsplit('/').filter(|key| !key.is_empty()).fold(pod.clone(), |inner, key| {
+            json!({"unknown": unknown, key: inner})
+        });
+        let answer = create_with(&settings, &gvk, &object);
+        prop_assert_eq!(&answer["accepted"], true, "{}", answer);
+        let mutated = &answer["mutated_object"];
+        if mutated.is_null() {
+            return Ok(());
+        }
+        let mut restored = mutated.clone();
+        prop_assert_eq!(without_images(mutated.pointer(pointer).unwrap()), without_images(&pod));
+        *restored.pointer_mut(pointer).unwrap() = pod;
+        prop_assert_eq!(restored, object);
+        let again = create_with(&settings, &gvk, mutated);
+        prop_assert_eq!(&again["accepted"], true, "{}", again);
+        prop_assert_eq!(&again["mutated_object"], &Value::Null);
     }
 }
 

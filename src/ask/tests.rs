@@ -2,7 +2,7 @@ use protocol::ReplicaState;
 use serde_json::json;
 
 use super::*;
-use crate::fake::{REPLICATOR, Replicator, TARGET, receipt};
+use crate::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 use crate::images::{distinct, places};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
@@ -18,7 +18,8 @@ fn ask(host: &impl Host, settings: &Settings, dry_run: bool, images: &[&str]) ->
     let containers: Vec<_> = images.iter().map(|image| json!({"image": image})).collect();
     let images = distinct(places(&json!({"spec": {"containers": containers}}), ""));
     let namespace = "shop".parse().unwrap();
-    Questions { host, settings, namespace, dry_run }.ask_all(&images)
+    let inquiries = Questions { host, settings, namespace, dry_run }.ask_all(&images);
+    inquiries.into_iter().map(|inquiry| inquiry.finding).collect()
 }
 
 /// Why the answer to a question about `image` cannot be used.
@@ -146,4 +147,117 @@ fn after_no_answer_the_rest_is_asked_about_only_where_it_can_change_the_verdict(
     let findings = ask(&host(), &allow, false, &["a", "b"]);
     assert_eq!(findings[0], no_answer);
     assert!(matches!(findings[1], Finding::Receipt(_)));
+}
+
+#[test]
+fn a_receipt_of_megabytes_is_not_read() {
+    let mut body: serde_json::Value =
+        serde_json::from_str(&receipt("nginx", ReplicaState::Present).to_json()).unwrap();
+    for n in 0..5 {
+        body["annotations"][format!("more-{n}")] = json!("x".repeat(1 << 20));
+    }
+    let reason =
+        unusable(&Replicator::default().raw("nginx", Ok(body.to_string().as_bytes())), "nginx");
+    assert!(reason.starts_with("the answer has 52"), "{reason}");
+}
+
+#[test]
+fn a_rule_can_have_another_mode() {
+    let host = Replicator::default();
+    let rules = json!({"rules": [{"images": "quay.io/**", "mode": "wait"}]});
+    ask(&host, &settings(&rules), false, &["nginx", "quay.io/a:1"]);
+    assert_eq!(
+        host.asked(),
+        ["start shop docker.io/library/nginx:latest", "replica shop quay.io/a:1"]
+    );
+}
+
+#[test]
+fn nothing_is_asked_about_what_rules_skip_or_deny() {
+    let host = Replicator::default();
+    let rules = json!({"ignoreImages": ["quay.io/own/**"],
+        "rules": [{"images": "quay.io/a", "skip": true}, {"images": "quay.io/**", "deny": true}]});
+    let images = ["quay.io/own/x:1", "quay.io/a:1", "quay.io/b:1"];
+    let findings = ask(&host, &settings(&rules), false, &images);
+    assert_eq!(
+        findings,
+        [
+            Finding::LeftAlone(By::IgnoreImages),
+            Finding::LeftAlone(By::Rule(1)),
+            Finding::NotAllowed(2)
+        ]
+    );
+    assert!(host.asked().is_empty());
+}
+
+#[test]
+fn a_reference_into_the_target_is_asked_about_where_it_must_be_known() {
+    let own = "registry.corp/mirror/docker.io/library/nginx:1";
+    let known = settings(&json!({"targetReferences": "known", "mode": "wait"}));
+    let mut right = receipt("nginx:1", ReplicaState::Present);
+    right.source = own.parse().unwrap();
+    let host = Replicator::default().receipt(own, &right);
+    assert_eq!(ask(&host, &known, false, &[own]), [Finding::Receipt(right.clone())]);
+    assert_eq!(host.asked(), [format!("replica shop {own}")]);
+
+    right.target = "registry.corp/mirror/quay.io/a:1".parse().unwrap();
+    let findings = ask(&Replicator::default().receipt(own, &right), &known, false, &[own]);
+    assert!(
+        matches!(&findings[0], Finding::Unusable(why) if why.contains("in the target already"))
+    );
+}
+
+#[test]
+fn what_was_verified_is_what_is_asked_for() {
+    let rules = json!({"rules": [{"images": "**", "verify": {"githubActions": {"owner": "o"}}}]});
+    let host = Replicator::default();
+    let by_digest = format!("quay.io/a@{DIGEST}");
+    ask(&host, &settings(&rules), false, &["nginx:1", &by_digest]);
+    assert_eq!(
+        host.asked(),
+        [
+            format!("start shop docker.io/library/nginx:1@{VERIFIED}"),
+            format!("start shop {by_digest}")
+        ]
+    );
+    let question = |image: &str| {
+        json!({"type": "SigstoreGithubActionsVerify", "image": image, "owner": "o",
+            "repo": null, "annotations": null})
+    };
+    assert_eq!(host.verified(), [question("docker.io/library/nginx:1"), question(&by_digest)]);
+}
+
+#[test]
+fn unsigned_and_not_looked_at_are_told_apart_and_neither_is_asked_for() {
+    let rules = json!({"rules": [{"images": "**", "verify": {"githubActions": {"owner": "o"}}}]});
+    let other = format!(r#"{{"is_trusted": true, "digest": "{OTHER}"}}"#);
+    let by_digest = format!("a@{DIGEST}");
+    let answers = [
+        (
+            "nginx",
+            Err(
+                "Host error: Callback evaluation failure: Image verification failed: missing signatures",
+            ),
+            true,
+        ),
+        ("nginx", Err("Callback evaluation failure: no signatures found for image: nginx "), true),
+        ("nginx", Err("No Signature Layer passed verification"), true),
+        ("nginx", Ok(r#"{"is_trusted": false, "digest": ""}"#), true),
+        ("nginx", Err("error sending request for url (https://index.docker.io/v2/)"), false),
+        (
+            "nginx",
+            Err("Policy has not been granted access to the 'oci/v2/verify' host capability."),
+            false,
+        ),
+        ("nginx", Ok("garbage"), false),
+        ("nginx", Ok(r#"{"is_trusted": true, "digest": "sha256:short"}"#), false),
+        (&by_digest, Ok(other.as_str()), false),
+    ];
+    for (image, answer, is_unsigned) in answers {
+        let host = Replicator::default().signature(image, answer);
+        let findings = ask(&host, &settings(&rules), false, &[image]);
+        assert_eq!(matches!(findings[0], Finding::NotSigned(1, _)), is_unsigned, "{answer:?}");
+        assert_eq!(matches!(findings[0], Finding::NotVerified(1, _)), !is_unsigned, "{answer:?}");
+        assert!(host.asked().is_empty());
+    }
 }

@@ -35,7 +35,7 @@ pub(super) fn create(object: &Value) -> Value {
     })
 }
 
-fn update(old: &Value, new: &Value) -> Value {
+pub(super) fn update(old: &Value, new: &Value) -> Value {
     let mut request = create(new);
     request["operation"] = json!("UPDATE");
     request["oldObject"] = old.clone();
@@ -54,12 +54,12 @@ fn rewritten(images: &[&str]) -> Vec<String> {
     container_images(&response["mutated_object"])
 }
 
-fn container_images(pod: &Value) -> Vec<String> {
+pub(super) fn container_images(pod: &Value) -> Vec<String> {
     let containers = pod["spec"]["containers"].as_array().unwrap();
     containers.iter().map(|container| container["image"].as_str().unwrap().to_owned()).collect()
 }
 
-fn passes_untouched(response: &Value) {
+pub(super) fn passes_untouched(response: &Value) {
     assert_eq!(response["accepted"], true, "{response}");
     assert_eq!(response["mutated_object"], Value::Null, "{response}");
     assert_eq!(response["warnings"], Value::Null, "{response}");
@@ -89,6 +89,33 @@ fn case_02_the_first_colon_is_not_the_tags() {
             "registry.corp/mirror/127.0.0.1_5000/i:latest",
         ]
     );
+}
+
+#[test]
+fn case_03_two_registries_never_share_a_place() {
+    let images = ["docker.io/x/y:1", "other.example/x/y:1", "other.example:5000/x/y:1", "x/y:1.0"];
+    let replicas = rewritten(&images);
+    let distinct: std::collections::BTreeSet<_> = replicas.iter().collect();
+    assert_eq!(distinct.len(), images.len());
+    // And each can be read back.
+    let root: protocol::TargetRoot = TARGET.parse().unwrap();
+    for (image, replica) in images.iter().zip(&replicas) {
+        let source = root.source_of(&replica.parse().unwrap()).unwrap();
+        assert_eq!(source, image.parse().unwrap());
+    }
+}
+
+#[test]
+fn case_04_the_replicators_flat_naming_is_taken_as_it_comes() {
+    let root: protocol::TargetRoot = TARGET.parse().unwrap();
+    let root = root.with_naming(protocol::Naming::Flat);
+    let mut flat = receipt("quay.io/a/my-app:1", ReplicaState::Present);
+    flat.target = root.replica_of(&flat.source).unwrap().reference;
+    let host = Replicator::default().receipt("quay.io/a/my-app:1", &flat);
+    let response = run(&create(&pod(&["quay.io/a/my-app:1"])), &settings(&json!({})), &host);
+    let expected = ["registry.corp/mirror/quay.io--a--my-app:1"];
+    assert_eq!(container_images(&response["mutated_object"]), expected);
+    passes_untouched(&run(&create(&response["mutated_object"]), &settings(&json!({})), &host));
 }
 
 #[test]
@@ -173,6 +200,50 @@ fn case_09_an_update_is_not_held_up_by_images_that_it_does_not_change() {
     old["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     new["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
     passes_untouched(&run(&update(&old, &new), &settings(&json!({})), &host));
+}
+
+/// A Deployment whose pods have these images.
+pub(super) fn deployment(images: &[&str]) -> Value {
+    let spec = pod(images)["spec"].clone();
+    json!({"metadata": {"name": "d"}, "spec": {"template": {"spec": spec}}})
+}
+
+#[test]
+fn case_10_workloads_are_rewritten_only_where_asked() {
+    let mut request = create(&deployment(&["nginx"]));
+    request["kind"] = json!({"group": "apps", "version": "v1", "kind": "Deployment"});
+    let host = Replicator::default();
+    passes_untouched(&run(&request, &settings(&json!({})), &host));
+    assert!(host.asked().is_empty());
+
+    let kinds = settings(&json!({"kinds": ["Pod", "Deployment"]}));
+    let first = run(&request, &kinds, &host)["mutated_object"].clone();
+    let template = &first["spec"]["template"];
+    let replica = "registry.corp/mirror/docker.io/library/nginx:latest";
+    assert_eq!(container_images(template), [replica]);
+    assert_eq!(template["metadata"]["annotations"][SOURCE_IMAGES], r#"{"c1":"nginx"}"#);
+    assert_eq!(first["metadata"], json!({"name": "d"}));
+
+    // Its controller's own updates, and the pods made from it, find nothing left to do.
+    let mut scaled = update(&first, &first);
+    scaled["kind"] = request["kind"].clone();
+    scaled["object"]["spec"]["replicas"] = json!(3);
+    passes_untouched(&run(&scaled, &kinds, &host));
+    passes_untouched(&run(&create(template), &kinds, &host));
+    assert_eq!(host.asked().len(), 1);
+}
+
+#[test]
+fn case_11_what_must_start_before_the_replicator_is_left_alone() {
+    for namespace in ["image-replicator", "kube-system", "kubewarden"] {
+        let mut request = create(&pod(&["nginx", "Not A Reference"]));
+        request["namespace"] = json!(namespace);
+        let host = Replicator::default().raw("nginx", Err("connection refused"));
+        passes_untouched(&run(&request, &settings(&json!({})), &host));
+        // By setting all namespaces are looked at.
+        let none = settings(&json!({"ignoreNamespaces": []}));
+        assert_eq!(run(&request, &none, &host)["accepted"], false);
+    }
 }
 
 #[test]

@@ -155,3 +155,40 @@ fn the_answer_to_validate_settings_says_what_is_wrong() {
     let answers = answers.map(|answer| String::from_utf8(answer).unwrap());
     assert_snapshot!(answers.join("\n"));
 }
+
+#[test]
+fn rules_and_signatures_are_told_by_number() {
+    let verify = json!({"githubActions": {"owner": "o"}});
+    let more = json!({
+        "mode": "wait",
+        "ignoreImages": ["docker.io/library/ignored"],
+        "rules": [
+            {"images": "docker.io/library/skipped", "skip": true},
+            {"images": ["docker.io/library/unsigned", "docker.io/library/unseen"], "verify": verify},
+            {"images": "docker.io/library/banned", "deny": true},
+        ],
+    });
+    let unsigned = "Host error: Callback evaluation failure: Image verification failed: missing \
+        signatures\nThe following constraints were not satisfied:\nkind: githubAction\nowner: o\n\n\
+        Caused by:\n  x";
+    let unseen = "Host error: Callback evaluation failure: error sending request for url \
+        (https://index.docker.io/v2/)";
+    let host = Replicator::default()
+        .signature("unsigned", Err(unsigned))
+        .signature("unseen", Err(unseen))
+        .state("present", ReplicaState::Present);
+    let images = ["ignored", "skipped", "unsigned", "unseen", "banned", "present", "under-way"];
+    assert_snapshot!(told_of(&images, &more, &host));
+    assert_snapshot!("unseen", told_of(&["unseen"], &more, &host));
+}
+
+#[test]
+fn a_reference_into_the_target_that_nobody_knows_is_told() {
+    let own = "registry.corp/mirror/own:1";
+    let host = Replicator::default().refused(
+        own,
+        RefusalCode::NotFound,
+        "the replicator has made no such replica",
+    );
+    assert_snapshot!(told_of(&[own, "nginx"], &json!({"targetReferences": "known"}), &host));
+}

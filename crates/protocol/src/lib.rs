@@ -1,6 +1,7 @@
 //! What the policy and the replicator must agree on, and nothing else.
 //!
 //! - [`reference`]: an image reference, parsed once into its canonical form;
+//! - [`pattern`]: a set of images, as settings and rules name it;
 //! - [`trigger`]: what the policy asks, as a repository path and tag (the source codec);
 //! - [`naming`]: where the replica of a source lives, and which source a replica has;
 //! - [`receipt`]: the answer "this is where it is, or will be";
@@ -12,6 +13,7 @@
 //! refuse a version that they do not know.
 
 pub mod naming;
+pub mod pattern;
 pub mod progress;
 pub mod receipt;
 pub mod reference;
@@ -19,6 +21,7 @@ pub mod refusal;
 pub mod trigger;
 
 pub use naming::{Naming, NamingError, Replica, TargetRoot};
+pub use pattern::{ImagePattern, PatternError};
 pub use progress::Progress;
 pub use receipt::{Receipt, ReceiptError, ReplicaState};
 pub use reference::{Digest, ImageReference, ReferenceError, Registry, Repository, Tag};
