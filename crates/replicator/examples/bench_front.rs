@@ -4,6 +4,8 @@
 //! connection for each call, `GET /v2/`, then the manifest. It asks the real binary, and in the
 //! same loop a server that answers everything with one fixed manifest; the difference is ours.
 
+#![allow(clippy::panic, reason = "a benchmark fails by panicking")]
+
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;

@@ -166,19 +166,19 @@ fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
     let mut key = [0; 32];
     provider.secure_random.fill(&mut key).map_err(|_| ConfigError::Random)?;
     let callers = Callers::parse(&read_text("front.callers", &file.callers)?, key)
-        .map_err(|error| unusable("front.callers", &file.callers, error))?;
+        .map_err(|error| unusable("front.callers", &file.callers, &error))?;
 
     let pem = read("front.certificate", &file.certificate)?;
     let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
         .collect::<Result<_, _>>()
-        .map_err(|error| unusable("front.certificate", &file.certificate, error))?;
+        .map_err(|error| unusable("front.certificate", &file.certificate, &error))?;
     let pem = read("front.key", &file.key)?;
     let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| unusable("front.key", &file.key, error))?;
+        .map_err(|error| unusable("front.key", &file.key, &error))?;
     let mut tls = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| unusable("front.certificate", &file.certificate, error))?;
+        .map_err(|error| unusable("front.certificate", &file.certificate, &error))?;
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     // The host makes a new client for each call, so nobody resumes: tickets would only delay.
     tls.send_tls13_tickets = 0;
@@ -203,7 +203,7 @@ fn load_registries(
     }
     let credentials = match credentials {
         Some(path) => DockerConfig::parse(&read_text("credentials", path)?)
-            .map_err(|error| unusable("credentials", path, error))?,
+            .map_err(|error| unusable("credentials", path, &error))?,
         None => DockerConfig::default(),
     };
     Ok(Registries { special, credentials })
@@ -211,7 +211,7 @@ fn load_registries(
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {
     let text = read_text("--config", path)?;
-    serde_yaml::from_str(&text).map_err(|error| unusable("--config", path, error))
+    serde_yaml::from_str(&text).map_err(|error| unusable("--config", path, &error))
 }
 
 fn parse<T: std::str::FromStr<Err = ReferenceError>>(
@@ -230,16 +230,16 @@ fn read(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
     let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
     if size_bytes > MAX_FILE_BYTES {
         let reason = format!("it has {size_bytes} bytes, at most {MAX_FILE_BYTES} are read");
-        return Err(unusable(key, path, reason));
+        return Err(unusable(key, path, &reason));
     }
     std::fs::read(path).map_err(unreadable)
 }
 
 fn read_text(key: &str, path: &Path) -> Result<String, ConfigError> {
-    String::from_utf8(read(key, path)?).map_err(|_| unusable(key, path, "it is not UTF-8 text"))
+    String::from_utf8(read(key, path)?).map_err(|_| unusable(key, path, &"it is not UTF-8 text"))
 }
 
-fn unusable(key: &str, path: &Path, reason: impl ToString) -> ConfigError {
+fn unusable(key: &str, path: &Path, reason: &impl ToString) -> ConfigError {
     ConfigError::Unusable { key: key.to_owned(), path: path.to_owned(), reason: reason.to_string() }
 }
 
