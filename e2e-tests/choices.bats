@@ -58,3 +58,20 @@ chosen() {
     choose '{}' ".object.spec.containers[0].image = \"$(replica_of "$image")\""
     assert_unchanged
 }
+
+@test "references into the target: a replica of the replicator's passes, pinned or not, and no other" {
+    local replica
+    replica="$(replica_of "$image")"
+    chosen '{}'
+    for reference in "$replica" "$replica@$(digest_of "$image")"; do
+        choose '{"targetReferences": "known"}' ".object.spec.containers[0].image = \"$reference\""
+        assert_unchanged
+    done
+    choose '{"targetReferences": "known", "mode": "keep"}' \
+        ".object.spec.containers[0].image = \"$(address_of target)/mirror/made/by:hand\""
+    assert_refused
+    assert_says "$(message)" 'made/by:hand' 'not found'
+    # Where references into the target are just allowed, nobody is asked.
+    choose '{}' ".object.spec.containers[0].image = \"$(address_of target)/mirror/made/by:hand\""
+    assert_unchanged
+}
