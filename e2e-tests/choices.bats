@@ -26,7 +26,7 @@ choose() {
 chosen() {
     local deadline=$((SECONDS + 60))
     until choose "$1" "${2:-.}" && allowed; do
-        ((SECONDS < deadline)) || die "after 60 s still: $answer"
+        ((SECONDS < deadline)) || die "after 60 s still: $(message)"
         sleep 0.2
     done
 }
@@ -41,12 +41,12 @@ chosen() {
 }
 
 @test "a rule's mode is the one that counts for its sources" {
-    publish slow shop/slow:1.0 1 >"$BATS_TEST_TMPDIR/reference"
-    image="$(cat "$BATS_TEST_TMPDIR/reference")"
+    local slow
+    slow="$(publish slow shop/slow:1.0 1)"
     choose "$(jq -cn --arg images "$(address_of source)/**" \
-        '{rules: [{images: $images, mode: "keep"}]}')" .
+        '{rules: [{images: $images, mode: "keep"}]}')" ".object.spec.containers[0].image = \"$slow\""
     assert_unchanged
-    assert_says "$(warnings)" 'left at its source' "$image"
+    assert_says "$(warnings)" 'left at its source' "$slow"
 }
 
 @test "a Deployment: its template is rewritten, and pods made from it pass" {
@@ -56,5 +56,22 @@ chosen() {
     [ "$(patch_of_answer | jq -r '.[] | select(.path | endswith("/image")) | "\(.path) \(.value)"')" \
         = "/spec/template/spec/containers/0/image $(replica_of "$image")" ]
     choose '{}' ".object.spec.containers[0].image = \"$(replica_of "$image")\""
+    assert_unchanged
+}
+
+@test "references into the target: a replica of the replicator's passes, pinned or not, and no other" {
+    local replica
+    replica="$(replica_of "$image")"
+    chosen '{}'
+    for reference in "$replica" "$replica@$(digest_of "$image")"; do
+        choose '{"targetReferences": "known"}' ".object.spec.containers[0].image = \"$reference\""
+        assert_unchanged
+    done
+    choose '{"targetReferences": "known", "mode": "keep"}' \
+        ".object.spec.containers[0].image = \"$(address_of target)/mirror/made/by:hand\""
+    assert_refused
+    assert_says "$(message)" 'made/by:hand' 'not found'
+    # Where references into the target are just allowed, nobody is asked.
+    choose '{}' ".object.spec.containers[0].image = \"$(address_of target)/mirror/made/by:hand\""
     assert_unchanged
 }

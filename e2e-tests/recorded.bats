@@ -1,6 +1,8 @@
 #!/usr/bin/env bats
 # All kinds and operations on recorded sessions: no registry and no replicator is needed. What the
 # policy asks is held against the session to the letter, by the host.
+# The variables in the filters are jq's.
+# shellcheck disable=SC2016
 
 bats_require_minimum_version 1.5.0
 load helpers
