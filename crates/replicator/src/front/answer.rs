@@ -125,20 +125,22 @@ pub(crate) fn as_asked_for(source: &ImageReference) -> Vec<ImageReference> {
     std::iter::once(source.clone()).chain(by_tag).collect()
 }
 
-/// The receipt for a reference that leads into the target, if `record` is of a replica that is
-/// there and, where the reference has a digest, has that digest.
-pub(crate) fn direct_receipt(reference: &ImageReference, record: &Record) -> Option<Receipt> {
-    let is_same = record.state == State::Present
-        && record.target.name() == reference.name()
-        && reference.digest().is_none_or(|digest| record.digest.as_ref() == Some(digest));
-    is_same.then(|| Receipt {
-        source: reference.clone(),
-        target: reference.clone(),
-        digest: record.digest.clone(),
-        state: ReplicaState::Present,
-        progress: None,
-        age_s: None,
-    })
+/// The answer about a reference that leads into the target, if `record` is of the replica that it
+/// names: as about its source, but never the beginning of a copy. None where it is of another.
+pub(crate) fn answer_direct(
+    question: &Question<'_>,
+    record: &Record,
+    progress: Option<Progress>,
+) -> Option<Answer> {
+    let reference = question.source;
+    let is_named = record.target.name() == reference.name()
+        && match (reference.digest(), &record.digest) {
+            (Some(asked), Some(found)) => asked == found,
+            // Not known yet: the copy is under way.
+            (Some(_), None) | (None, _) => true,
+        };
+    let record = Record { target: reference.clone(), ..record.clone() };
+    is_named.then(|| question.answer(Some(&record), progress))
 }
 
 /// The refusal for a reference into the target that is no replica of ours.

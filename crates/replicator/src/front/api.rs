@@ -11,7 +11,7 @@ use http_body_util::Full;
 use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{Answer, Question, as_asked_for, direct_receipt, not_a_replica, unavailable};
+use super::answer::{Answer, Question, answer_direct, as_asked_for, not_a_replica, unavailable};
 use super::callers::Callers;
 use crate::board::Board;
 use crate::clock::Clock;
@@ -93,7 +93,7 @@ impl Api {
     async fn answer(&self, trigger: &Trigger) -> Answer {
         let source = &trigger.source;
         if self.target.contains(source) {
-            return self.answer_direct(source).await;
+            return self.answer_direct(trigger).await;
         }
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
@@ -114,12 +114,22 @@ impl Api {
     }
 
     /// A question about what leads into the target already: is it a replica of ours?
-    async fn answer_direct(&self, reference: &ImageReference) -> Answer {
+    async fn answer_direct(&self, trigger: &Trigger) -> Answer {
+        let reference = &trigger.source;
+        let question = Question {
+            verb: trigger.verb,
+            source: reference,
+            target: reference,
+            now: self.clock.now(),
+        };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
             let record = self.ledger.find(&source).await;
             let record = record.map_err(|error| cannot_answer(reference, &error))?;
-            if let Some(receipt) = record.and_then(|record| direct_receipt(reference, &record)) {
-                return Ok(receipt);
+            let progress = self.board.progress(&source);
+            if let Some(answer) =
+                record.and_then(|record| answer_direct(&question, &record, progress))
+            {
+                return answer;
             }
         }
         Err(not_a_replica(reference))

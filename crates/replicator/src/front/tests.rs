@@ -112,14 +112,17 @@ async fn receipts_and_refusals_reach_the_hosts_client_whole() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reference_into_the_target_is_known_only_if_its_replica_is_there() {
+async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
     let front = Front::start().await;
     let direct = "registry.corp/mirror/docker.io/library/nginx:1.27";
     let unknown = front.trigger("replica", direct).await.unwrap_err();
     assert_eq!((unknown.code, unknown.source.as_str()), (RefusalCode::NotFound, direct));
 
     let source = front.trigger("start", "nginx:1.27").await.unwrap().source;
-    assert_eq!(front.trigger("plan", direct).await.unwrap_err().code, RefusalCode::NotFound);
+    let state = |receipt: Receipt| receipt.state;
+    assert_eq!(front.trigger("plan", direct).await.map(state), Ok(ReplicaState::Planned));
+    assert_eq!(front.trigger("start", direct).await.map(state), Ok(ReplicaState::Copying));
+    assert_eq!(front.trigger("replica", direct).await.unwrap_err().code, RefusalCode::Pending);
     front.ledger.claim().await.unwrap().unwrap();
     let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
