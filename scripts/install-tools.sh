@@ -34,21 +34,22 @@ apt_quietly() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" "$command" "$@" >/dev/null
 }
 
-# Debian's docker-registry starts a service on port 5000. We start our own on loopback, and take
-# nobody's port: the system's is kept from starting, now and at boot, if it is us who install it.
-install_registry() {
+# install_without_service PACKAGE: Debian starts docker-registry on port 5000, PostgreSQL on 5432.
+# We start our own on loopback, and take nobody's port: the system's is kept from starting, now
+# and at boot, if it is us who install it.
+install_without_service() {
     local policy=/usr/sbin/policy-rc.d
     if [ -e "$policy" ]; then
-        apt_install docker-registry
+        apt_install "$1"
     else
         printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
         as_root chmod 755 "$policy"
         trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT
-        apt_install docker-registry
+        apt_install "$1"
         as_root rm -f "$policy"
         trap - EXIT
     fi
-    as_root update-rc.d docker-registry disable >/dev/null 2>&1 || true
+    as_root update-rc.d "$1" disable >/dev/null 2>&1 || true
 }
 
 debian_packages() {
@@ -66,7 +67,9 @@ curl curl
 cc gcc
 LIST
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"
-    command -v docker-registry >/dev/null || install_registry
+    command -v docker-registry >/dev/null || install_without_service docker-registry
+    # Its programs are in no PATH.
+    compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_without_service postgresql
 }
 
 # For the module: the target by rustup, else Debian's own compiler with the sources of its

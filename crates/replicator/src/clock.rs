@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Add, Sub};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A moment: milliseconds since 1970 (UTC), as the ledger stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,11 @@ impl Timestamp {
     /// Its milliseconds.
     pub(crate) const fn as_ms(self) -> i64 {
         self.0
+    }
+
+    /// The time between two moments, whichever is the later one.
+    pub(crate) fn apart(self, other: Self) -> Duration {
+        Duration::from_millis(self.0.abs_diff(other.0))
     }
 }
 
@@ -43,12 +48,16 @@ impl Sub for Timestamp {
 pub(crate) struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// The machine's clock, read once; from then on it runs by the time that has passed. So a
+    /// clock that is set, or jumps, changes nothing for a process that runs.
     pub(crate) fn system() -> Self {
-        Self::of(|| {
-            let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timestamp(0) + since_1970
-        })
+        Self::steady(SystemTime::now(), Instant::now)
+    }
+
+    fn steady(wall: SystemTime, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
+        let begin = Timestamp(0) + wall.duration_since(UNIX_EPOCH).unwrap_or_default();
+        let started = now();
+        Self::of(move || begin + now().duration_since(started))
     }
 
     /// A clock that tells what `now` says.
@@ -65,5 +74,32 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_wall_clock_is_read_once_and_the_time_that_passes_counts() {
+        let passed_ms = Arc::new(AtomicU64::new(0));
+        let (begin, passed) = (Instant::now(), Arc::clone(&passed_ms));
+        let wall = UNIX_EPOCH + Duration::from_millis(5_000);
+        let clock = Clock::steady(wall, move || {
+            begin + Duration::from_millis(passed.load(Ordering::Relaxed))
+        });
+        assert_eq!(clock.now(), Timestamp::from_ms(5_000));
+        passed_ms.store(70, Ordering::Relaxed);
+        assert_eq!(clock.now(), Timestamp::from_ms(5_070));
+    }
+
+    #[test]
+    fn moments_are_apart_in_both_directions() {
+        let (early, late) = (Timestamp::from_ms(10), Timestamp::from_ms(25));
+        assert_eq!((late - early, early - late), (Duration::from_millis(15), Duration::ZERO));
+        assert_eq!(early.apart(late), late.apart(early));
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,7 +15,9 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::freshness::{Freshness, FreshnessError, Rule};
 use crate::front::callers::Callers;
+use crate::ledger::{LedgerUrlError, Settings};
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
 /// 1 Gbit/s line full; each has a few blobs under way.
@@ -35,8 +37,10 @@ pub(crate) struct Config {
     pub(crate) front: Front,
     /// Where health and metrics are shown.
     pub(crate) status: SocketAddr,
-    /// The ledger's SQL URL.
-    pub(crate) ledger: String,
+    /// Where and how the ledger is kept.
+    pub(crate) ledger: Settings,
+    /// How long sources are believed.
+    pub(crate) freshness: Freshness,
     /// Where replicas live.
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
@@ -73,6 +77,10 @@ struct File {
     front: FrontFile,
     status: StatusFile,
     ledger: String,
+    #[serde(default)]
+    queue: QueueFile,
+    #[serde(default)]
+    freshness: Vec<Rule>,
     target: TargetFile,
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
@@ -123,6 +131,12 @@ struct RegistryFile {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct QueueFile {
+    max_waiting: Option<NonZeroU64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
 }
@@ -135,7 +149,8 @@ impl Config {
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
-            ledger: file.ledger,
+            ledger: load_ledger(&file.ledger, &file.queue)?,
+            freshness: Freshness::new(file.freshness)?,
             target: target.with_naming(file.target.naming),
             registries: load_registries(&file.registries, file.credentials.as_deref())?,
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
@@ -159,6 +174,12 @@ impl Registries {
             ..ClientConfig::default()
         })
     }
+}
+
+fn load_ledger(url: &str, queue: &QueueFile) -> Result<Settings, ConfigError> {
+    let settings = Settings::new(url.parse()?);
+    let max_waiting = queue.max_waiting.map_or(settings.max_waiting, NonZeroU64::get);
+    Ok(Settings { max_waiting, ..settings })
 }
 
 fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
@@ -274,6 +295,12 @@ pub(crate) enum ConfigError {
         /// What is wrong.
         error: ReferenceError,
     },
+    /// The ledger's URL is not legal. Says nothing of what stands in it, which may be a secret.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerUrlError),
+    /// There are too many rules.
+    #[error("freshness: {0}")]
+    Freshness(#[from] FreshnessError),
     /// One registry under two names.
     #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
     Twice {

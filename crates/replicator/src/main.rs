@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod config;
 mod copy_command;
+mod freshness;
 mod front;
 mod ledger;
 mod metrics;

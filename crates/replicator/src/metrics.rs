@@ -12,7 +12,10 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::clock::Timestamp;
+use crate::ledger::Figures;
 use crate::ledger::record::State;
+use crate::ledger::work::Priority;
 
 /// The metrics. Cheap to clone.
 #[derive(Clone)]
@@ -29,6 +32,8 @@ struct Shared {
     copied_bytes: Counter,
     copies_running: Gauge,
     replicas: Family<StateLabels, Gauge>,
+    queue_length: Family<PriorityLabels, Gauge>,
+    queue_age_seconds: Family<PriorityLabels, Gauge>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -45,6 +50,11 @@ struct CopyLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct PriorityLabels {
+    priority: &'static str,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,6 +90,18 @@ impl Default for Metrics {
         registry.register("copies_running", "Copies under way", copies_running.clone());
         let replicas = Family::default();
         registry.register("replicas", "Sources in the ledger, by state", replicas.clone());
+        let queue_length = Family::default();
+        registry.register(
+            "queue_length",
+            "Sources that wait for a worker, by priority",
+            queue_length.clone(),
+        );
+        let queue_age_seconds = Family::default();
+        registry.register(
+            "queue_age_seconds",
+            "How long the one has waited that has waited longest, by priority",
+            queue_age_seconds.clone(),
+        );
         let shared = Shared {
             registry,
             triggers,
@@ -89,6 +111,8 @@ impl Default for Metrics {
             copied_bytes,
             copies_running,
             replicas,
+            queue_length,
+            queue_age_seconds,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -114,17 +138,57 @@ impl Metrics {
         self.shared.copied_bytes.inc_by(bytes_moved);
     }
 
-    /// The text of `/metrics`, with the ledger's figures of this moment.
-    pub(crate) fn render(&self, replicas: &[(State, u64)]) -> String {
-        self.shared.replicas.clear();
-        for (state, count) in replicas {
+    /// The text of `/metrics`, with the ledger's figures of the moment `now`.
+    pub(crate) fn render(&self, figures: &Figures, now: Timestamp) -> String {
+        let Shared { replicas, queue_length, queue_age_seconds, registry, .. } = &*self.shared;
+        for state in State::ALL {
+            let count = figures.states.iter().find(|(other, _)| *other == state);
             let labels = StateLabels { state: state.as_str() };
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            self.shared.replicas.get_or_create(&labels).set(count);
+            replicas.get_or_create(&labels).set(signed(count.map_or(0, |(_, count)| *count)));
+        }
+        for priority in Priority::ALL {
+            let waiting = figures.waiting.iter().find(|(other, ..)| *other == priority);
+            let (length, age_s) =
+                waiting.map_or((0, 0), |(_, length, since)| (*length, (now - *since).as_secs()));
+            let labels = PriorityLabels { priority: priority.as_str() };
+            queue_length.get_or_create(&labels).set(signed(length));
+            queue_age_seconds.get_or_create(&labels).set(signed(age_s));
         }
         let mut text = String::new();
         // Writing to a String does not fail.
-        let _ = encode(&mut text, &self.shared.registry);
+        let _ = encode(&mut text, registry);
         text
+    }
+}
+
+/// Gauges are signed.
+fn signed(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ledger_and_its_queue_are_shown_with_what_there_is_none_of() {
+        let now = Timestamp::from_ms(100_000);
+        let figures = Figures {
+            states: vec![(State::Stale, 2), (State::Wanted, 7)],
+            waiting: vec![(Priority::Soon, 7, Timestamp::from_ms(40_000))],
+        };
+        let metrics = Metrics::default();
+        metrics.render(&figures, now);
+        let later = Figures { states: vec![(State::Stale, 1)], ..figures };
+        let text = metrics.render(&later, now);
+        for line in [
+            "image_replicator_replicas{state=\"stale\"} 1",
+            "image_replicator_replicas{state=\"wanted\"} 0",
+            "image_replicator_queue_length{priority=\"soon\"} 7",
+            "image_replicator_queue_age_seconds{priority=\"soon\"} 60",
+            "image_replicator_queue_length{priority=\"now\"} 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
     }
 }

@@ -22,12 +22,12 @@ use crate::workers::{Stop, Workers};
 
 /// Runs the replicator until it is told to end.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
-    let clock = Clock::system();
-    let ledger = Ledger::open(&config.ledger, clock.clone()).await?;
+    let ledger = Ledger::open(config.ledger, Clock::system()).await?;
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = Copier::new(config.registries.client()?, copy::Limits::default());
+    let copier = Copier::new(config.registries.client()?, copy::Limits::default())
+        .with_origins(ledger.places());
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)
@@ -52,7 +52,14 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         metrics: metrics.clone(),
     };
     let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
-    let api = Api { ledger, board, target, callers: config.front.callers, clock, metrics };
+    let api = Api {
+        ledger: ledger.clone(),
+        board,
+        target,
+        freshness: Arc::new(config.freshness),
+        callers: config.front.callers,
+        metrics,
+    };
     if let Ok(address) = front.address() {
         tracing::info!(front = %address, status = %config.status, "ready");
     }
@@ -70,6 +77,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     stop_listening.cancel();
     let _ = tokio::join!(front, status);
+    ledger.close().await;
     tracing::info!("ended");
     Ok(())
 }

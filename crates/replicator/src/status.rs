@@ -56,9 +56,9 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
 }
 
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
-    match status.ledger.count_by_state().await {
-        Ok(replicas) => {
-            let text = status.metrics.render(&replicas);
+    match status.ledger.figures().await {
+        Ok(figures) => {
+            let text = status.metrics.render(&figures, status.ledger.now());
             (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text)
         }
         Err(error) => {

@@ -11,6 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
 use crate::ledger::record::{Failure, Record, Settlement};
+use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 
@@ -49,17 +50,23 @@ impl Workers {
     /// Runs `count` workers; returns when all have stopped.
     pub(crate) async fn run(self, count: u16, stop: Stop) {
         let workers = TaskTracker::new();
+        let most_of_one_registry = share_of_one_registry(count);
         for _ in 0..count {
-            workers.spawn(self.clone().work(stop.clone()));
+            workers.spawn(self.clone().work(most_of_one_registry, stop.clone()));
         }
         workers.close();
         workers.wait().await;
     }
 
-    async fn work(self, stop: Stop) {
+    async fn work(self, most_of_one_registry: usize, stop: Stop) {
         while !stop.claiming.is_cancelled() {
-            match self.ledger.claim().await {
-                Ok(Some(record)) => self.copy(&record, &stop).await,
+            match self.ledger.claim(most_of_one_registry).await {
+                Ok(Some(record)) => {
+                    // What was claimed has a ticket.
+                    if let Some(ticket) = record.ticket() {
+                        self.copy(&record, ticket, &stop).await;
+                    }
+                }
                 Ok(None) => tokio::select! {
                     () = self.ledger.wait_for_work(IDLE_LOOK) => {}
                     () = stop.claiming.cancelled() => {}
@@ -69,10 +76,10 @@ impl Workers {
         }
     }
 
-    async fn copy(&self, record: &Record, stop: &Stop) {
+    async fn copy(&self, record: &Record, ticket: Ticket, stop: &Stop) {
         let begin = Instant::now();
         self.metrics.copy_begins();
-        tracing::info!(source = %record.source, target = %record.target, "copy begins");
+        tracing::info!(source = %record.source, target = %record.target, state = record.state.as_str(), "copy begins");
         let result = tokio::select! {
             result = self.copy_once(record) => Some(result),
             () = stop.copying.cancelled() => None,
@@ -82,9 +89,11 @@ impl Workers {
             _ => 0,
         };
         let settlement = settlement(result);
-        self.metrics.copy_ends(word(&settlement), begin.elapsed(), bytes_moved);
-        log(record, &settlement, begin.elapsed(), bytes_moved);
-        self.settle(record, settlement, stop).await;
+        let took = begin.elapsed();
+        log(record, &settlement, took, bytes_moved);
+        let counts = self.settle(ticket, &settlement, bytes_moved, stop).await;
+        let result = if counts { settlement.as_str() } else { "lost" };
+        self.metrics.copy_ends(result, took, bytes_moved);
     }
 
     async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {
@@ -98,15 +107,32 @@ impl Workers {
         Ok(self.copier.copy(&job, &tracker).await?)
     }
 
-    /// A claimed copy must be settled, or nobody would take it up again before a restart.
-    async fn settle(&self, record: &Record, settlement: Settlement, stop: &Stop) {
-        while let Err(error) = self.ledger.settle(record.source.clone(), settlement.clone()).await {
-            if stop.copying.is_cancelled() || matches!(error, LedgerError::Closed) {
-                // The next start finds it as under way, and takes it up again.
-                tracing::warn!(source = %record.source, %error, "a copy's end could not be written");
-                return;
+    /// A claimed copy must be settled, or nobody would take it up again before a restart. Returns
+    /// whether it counts: the lease held, and its end is on disk.
+    async fn settle(
+        &self,
+        ticket: Ticket,
+        settlement: &Settlement,
+        bytes_moved: u64,
+        stop: &Stop,
+    ) -> bool {
+        loop {
+            let settled = self.ledger.settle(ticket.clone(), settlement.clone(), bytes_moved).await;
+            match settled {
+                Ok(Some(_)) => return true,
+                Ok(None) => {
+                    let source = &ticket.source;
+                    tracing::warn!(%source, "the end of a copy does not count: it was taken over meanwhile, or is on record already");
+                    return false;
+                }
+                Err(error) if stop.copying.is_cancelled() || is_final(&error) => {
+                    // It is found as under way by whoever comes next, and taken up again.
+                    let source = &ticket.source;
+                    tracing::warn!(%source, %error, "a copy's end could not be written");
+                    return false;
+                }
+                Err(error) => self.pause(&error, &stop.copying).await,
             }
-            self.pause(&error, &stop.copying).await;
         }
     }
 
@@ -117,6 +143,16 @@ impl Workers {
             () = stop.cancelled() => {}
         }
     }
+}
+
+/// How many workers one source registry gets while others wait: half, so that one which is slow
+/// holds up no other, and one that all want is not left with a single line.
+fn share_of_one_registry(workers: u16) -> usize {
+    usize::from(workers / 2).max(1)
+}
+
+fn is_final(error: &LedgerError) -> bool {
+    matches!(error, LedgerError::Closed)
 }
 
 /// Why there is no copy.
@@ -159,16 +195,6 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
     };
     Settlement::Failed { failure, not_before }
-}
-
-/// The word in metrics.
-fn word(settlement: &Settlement) -> &'static str {
-    match settlement {
-        Settlement::Copied { .. } => "copied",
-        Settlement::Failed { failure, .. } if failure.is_lasting => "refused",
-        Settlement::Failed { .. } => "failed",
-        Settlement::HandedBack => "handed-back",
-    }
 }
 
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {

@@ -13,6 +13,13 @@ front:
 status:
   listen: 127.0.0.1:9090
 ledger: sqlite:DIR/ledger.db
+queue:
+  max_waiting: 500
+freshness:
+  - source: registry.corp/releases/**
+    check: never
+  - source: docker.io/**
+    check: 15m
 target:
   root: registry.corp/mirror
   naming: flat
@@ -50,6 +57,10 @@ fn a_whole_configuration_is_read() {
         "registry.corp/mirror".parse::<TargetRoot>().unwrap().with_naming(Naming::Flat)
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
+    assert_eq!(config.ledger.max_waiting, 500);
+    let max_age = |image: &str| config.freshness.max_age(&image.parse().unwrap());
+    assert_eq!(max_age("registry.corp/releases/app:1"), None);
+    assert_eq!(max_age("nginx:1.27"), Some(Duration::from_secs(900)));
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
     assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
@@ -57,8 +68,11 @@ fn a_whole_configuration_is_read() {
 
 #[test]
 fn what_is_left_out_has_a_default() {
-    let start = CONFIG.find("registries:").unwrap();
-    let config = load(&CONFIG[..start]).unwrap();
+    let end = CONFIG.find("registries:").unwrap();
+    let (queue, target) = (CONFIG.find("queue:").unwrap(), CONFIG.find("target:").unwrap());
+    let config = load(&format!("{}{}", &CONFIG[..queue], &CONFIG[target..end])).unwrap();
+    assert_eq!(config.freshness, Freshness::default());
+    assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
 }
 
@@ -73,6 +87,11 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),
         CONFIG.replace("workers: 7", "workers: 0"),
+        CONFIG.replace("sqlite:DIR", "mysql://DIR"),
+        CONFIG.replace("sqlite:DIR/ledger.db", "postgres://r:hunter2@db:port/ledger"),
+        CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
+        CONFIG.replace("docker.io/**", "nginx"),
+        CONFIG.replace("check: 15m", "check: 15 minutes"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

@@ -6,6 +6,10 @@ use protocol::{ImageReference, Progress, Receipt, Refusal, RefusalCode, ReplicaS
 
 use crate::clock::Timestamp;
 use crate::ledger::record::{Failure, Record, State};
+use crate::ledger::work::Wish;
+
+/// When to ask again while the queue is full: some copies have ended by then.
+const TOO_MANY_RETRY: Duration = Duration::from_secs(10);
 
 /// A trigger's answer.
 pub(crate) type Answer = Result<Receipt, Refusal>;
@@ -17,8 +21,8 @@ pub(crate) struct Question<'a> {
     pub(crate) verb: Verb,
     /// About which image.
     pub(crate) source: &'a ImageReference,
-    /// Where its replica belongs.
-    pub(crate) target: &'a ImageReference,
+    /// What is wanted of it, and where its replica belongs.
+    pub(crate) wish: &'a Wish,
     /// When.
     pub(crate) now: Timestamp,
 }
@@ -30,17 +34,17 @@ impl Question<'_> {
             Verb::Plan => false,
             Verb::Start | Verb::Replica => true,
         };
-        may_start && record.is_none_or(|record| record.needs_want(self.target, self.now))
+        may_start && record.is_none_or(|record| record.demand(self.wish, self.now).is_some())
     }
 
     /// The answer, from what is known of the source.
     pub(crate) fn answer(&self, record: Option<&Record>, progress: Option<Progress>) -> Answer {
         // What was copied to a place that is no longer in force is not there.
-        let record = record.filter(|record| record.target == *self.target);
-        if let Some(record) = record
-            && record.state == State::Present
-        {
-            return Ok(self.receipt(ReplicaState::Present, Some(record), None));
+        let record = record.filter(|record| record.target == self.wish.target);
+        match record.map(|record| record.state) {
+            Some(State::Present) => return Ok(self.receipt(ReplicaState::Present, record, None)),
+            Some(State::Stale) => return Ok(self.receipt(ReplicaState::Stale, record, None)),
+            Some(State::Wanted | State::Copying | State::Failed | State::Refused) | None => {}
         }
         match self.verb {
             Verb::Plan => Ok(self.receipt(ReplicaState::Planned, record, progress)),
@@ -60,11 +64,14 @@ impl Question<'_> {
     ) -> Receipt {
         Receipt {
             source: self.source.clone(),
-            target: self.target.clone(),
+            target: self.wish.target.clone(),
             digest: record.and_then(|record| record.digest.clone()),
             state,
             progress,
-            age_s: None,
+            age_s: (state == ReplicaState::Stale)
+                .then(|| record?.checked_at)
+                .flatten()
+                .map(|checked_at| (self.now - checked_at).as_secs()),
         }
     }
 
@@ -90,7 +97,7 @@ impl Question<'_> {
 
     fn refuse_failed(&self, failure: &Failure, record: Option<&Record>) -> Refusal {
         let wait = record
-            .and_then(|record| record.due_at)
+            .and_then(Record::next_try)
             .map(|due_at| due_at - self.now)
             .filter(|wait| *wait > Duration::ZERO);
         let next = match (record.map(|record| record.state), wait) {
@@ -113,6 +120,13 @@ pub(crate) fn unavailable(source: &ImageReference, reason: &str) -> Refusal {
     Refusal::new(RefusalCode::Unavailable, source.to_string(), message)
         .at(Side::Replicator)
         .with_retry_after(Some(Duration::from_secs(1)))
+}
+
+/// A refusal for what the replicator does not take on now.
+pub(crate) fn too_many(source: &ImageReference, reason: &str) -> Refusal {
+    Refusal::new(RefusalCode::TooMany, source.to_string(), reason)
+        .at(Side::Replicator)
+        .with_retry_after(Some(TOO_MANY_RETRY))
 }
 
 /// The sources under which a replica may have been asked for: a pod that was pinned names tag and

@@ -11,10 +11,13 @@ use http_body_util::Full;
 use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
 use sha2::{Digest as _, Sha256};
 
-use super::answer::{Answer, Question, answer_direct, as_asked_for, not_a_replica, unavailable};
+use super::answer::{
+    Answer, Question, answer_direct, as_asked_for, not_a_replica, too_many, unavailable,
+};
 use super::callers::Callers;
 use crate::board::Board;
-use crate::clock::Clock;
+use crate::freshness::Freshness;
+use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 
@@ -30,10 +33,10 @@ pub(crate) struct Api {
     pub(crate) board: Board,
     /// Where replicas live.
     pub(crate) target: Arc<TargetRoot>,
+    /// How long sources are believed.
+    pub(crate) freshness: Arc<Freshness>,
     /// Who may ask.
     pub(crate) callers: Callers,
-    /// The time.
-    pub(crate) clock: Clock,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -46,9 +49,7 @@ impl Api {
             Some(header) => self.callers.authenticate(header.as_bytes()).await,
             None => None,
         };
-        if caller.is_none() {
-            return challenge();
-        }
+        let Some(caller) = caller else { return challenge() };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return plain(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -67,13 +68,13 @@ impl Api {
                 "this is no registry: it has no blobs and no lists\n",
             );
         };
-        self.answer_trigger(repository, tag).await
+        self.answer_trigger(&caller, repository, tag).await
     }
 
-    async fn answer_trigger(&self, repository: &str, tag: &str) -> Reply {
+    async fn answer_trigger(&self, caller: &str, repository: &str, tag: &str) -> Reply {
         let begin = Instant::now();
         let (verb, answer) = match Trigger::decode(repository, tag) {
-            Ok(trigger) => (trigger.verb.as_str(), self.answer(&trigger).await),
+            Ok(trigger) => (trigger.verb.as_str(), self.answer(caller, &trigger).await),
             Err(error) => {
                 let message = format!("the replicator does not understand the question: {error}");
                 ("none", Err(Refusal::new(RefusalCode::Malformed, "", message)))
@@ -90,7 +91,7 @@ impl Api {
         }
     }
 
-    async fn answer(&self, trigger: &Trigger) -> Answer {
+    async fn answer(&self, caller: &str, trigger: &Trigger) -> Answer {
         let source = &trigger.source;
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
@@ -98,17 +99,28 @@ impl Api {
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
         })?;
-        let question = Question {
-            verb: trigger.verb,
-            source,
-            target: &replica.reference,
-            now: self.clock.now(),
+        let wish = Wish {
+            target: replica.reference,
+            priority: Priority::of(trigger.verb),
+            max_age: self.freshness.max_age(source),
         };
-        let failed = |error| cannot_answer(source, &error);
-        let mut record = self.ledger.find(source).await.map_err(failed)?;
+        let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
+        let mut record =
+            self.ledger.find(source).await.map_err(|error| cannot_answer(source, &error))?;
+        let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
         if question.needs_want(record.as_deref()) {
-            let wanted = self.ledger.want(source.clone(), replica.reference.clone());
-            record = Some(wanted.await.map_err(failed)?);
+            let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
+            record = match (self.ledger.want(ask).await, record) {
+                (Ok(wanted), _) => Some(wanted),
+                // It is on record, and would only have been looked at again, or sooner.
+                (Err(error), Some(record)) if record.target == wish.target => {
+                    tracing::warn!(%source, %error, "answered as before");
+                    Some(record)
+                }
+                (Err(error), _) => return Err(cannot_answer(source, &error)),
+            };
+        } else if record.is_some() {
+            self.ledger.note(source, &asker);
         }
         question.answer(record.as_deref(), self.board.progress(source))
     }
@@ -116,12 +128,10 @@ impl Api {
     /// A question about what leads into the target already: is it a replica of ours?
     async fn answer_direct(&self, trigger: &Trigger) -> Answer {
         let reference = &trigger.source;
-        let question = Question {
-            verb: trigger.verb,
-            source: reference,
-            target: reference,
-            now: self.clock.now(),
-        };
+        let priority = Priority::of(trigger.verb);
+        let wish = Wish { target: reference.clone(), priority, max_age: None };
+        let now = self.ledger.now();
+        let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
             let record = self.ledger.find(&source).await;
             let record = record.map_err(|error| cannot_answer(reference, &error))?;
@@ -137,6 +147,10 @@ impl Api {
 }
 
 fn cannot_answer(image: &ImageReference, error: &LedgerError) -> Refusal {
+    if let LedgerError::TooMany { .. } = error {
+        tracing::warn!(%image, %error, "a trigger was refused");
+        return too_many(image, &error.to_string());
+    }
     tracing::error!(%image, %error, "a trigger could not be answered");
     unavailable(image, &error.to_string())
 }

@@ -17,8 +17,9 @@ use super::callers::Callers;
 use super::listener::Listener;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::ledger::Ledger;
+use crate::freshness::Freshness;
 use crate::ledger::record::Settlement;
+use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
 
 struct Front {
@@ -32,9 +33,14 @@ struct Front {
 
 impl Front {
     async fn start() -> Self {
+        Self::with_room_for(1_000).await
+    }
+
+    async fn with_room_for(max_waiting: u64) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
-        let ledger = Ledger::open(&url, Clock::system()).await.unwrap();
+        let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
+        let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
         let certificates = testkit::Certificates::new();
         let hash = bcrypt::hash("secret", 4).unwrap();
         let api = Api {
@@ -42,7 +48,7 @@ impl Front {
             board: Board::default(),
             target: Arc::new("registry.corp/mirror".parse().unwrap()),
             callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
-            clock: Clock::system(),
+            freshness: Arc::new(Freshness::default()),
             metrics: Metrics::default(),
         };
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -52,6 +58,15 @@ impl Front {
         let serving = tokio::spawn(listener.serve(api, stop.clone()));
         let ca_pem = certificates.ca_pem.clone();
         Self { address, ca_pem, ledger, stop, serving, _directory: directory }
+    }
+
+    /// Settles what waits first as a worker does that has copied it.
+    async fn copy_next(&self) -> protocol::Digest {
+        let claimed = self.ledger.claim(1).await.unwrap().unwrap();
+        let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+        let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
+        self.ledger.settle(claimed.ticket().unwrap(), copied, 1).await.unwrap().unwrap();
+        digest
     }
 
     /// As the host does: a new client for each call.
@@ -103,10 +118,7 @@ async fn receipts_and_refusals_reach_the_hosts_client_whole() {
     let started = front.trigger("start", "nginx:1.27").await.unwrap();
     assert_eq!(started.state, ReplicaState::Copying);
 
-    front.ledger.claim().await.unwrap().unwrap();
-    let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
-    front.ledger.settle(planned.source, copied).await.unwrap();
+    let digest = front.copy_next().await;
     let present = front.trigger("replica", "nginx:1.27").await.unwrap();
     assert_eq!((present.state, present.digest), (ReplicaState::Present, Some(digest)));
 }
@@ -118,15 +130,12 @@ async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
     let unknown = front.trigger("replica", direct).await.unwrap_err();
     assert_eq!((unknown.code, unknown.source.as_str()), (RefusalCode::NotFound, direct));
 
-    let source = front.trigger("start", "nginx:1.27").await.unwrap().source;
+    front.trigger("start", "nginx:1.27").await.unwrap();
     let state = |receipt: Receipt| receipt.state;
     assert_eq!(front.trigger("plan", direct).await.map(state), Ok(ReplicaState::Planned));
     assert_eq!(front.trigger("start", direct).await.map(state), Ok(ReplicaState::Copying));
     assert_eq!(front.trigger("replica", direct).await.unwrap_err().code, RefusalCode::Pending);
-    front.ledger.claim().await.unwrap().unwrap();
-    let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
-    front.ledger.settle(source, copied).await.unwrap();
+    let digest = front.copy_next().await;
 
     let pinned = format!("{direct}@{digest}");
     for reference in [direct, &pinned] {
@@ -187,4 +196,19 @@ async fn the_front_ends_when_it_is_told_to() {
     let Front { serving, stop, .. } = Front::start().await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_is_a_clear_refusal_and_what_is_known_is_answered_as_ever() {
+    let front = Front::with_room_for(1).await;
+    front.trigger("start", "nginx:1").await.unwrap();
+    for verb in ["start", "replica"] {
+        let refusal = front.trigger(verb, "nginx:2").await.unwrap_err();
+        assert_eq!((refusal.code, refusal.retry_after_s), (RefusalCode::TooMany, Some(10)));
+        assert!(refusal.message.contains("1 images wait"), "{}", refusal.message);
+    }
+    assert_eq!(front.trigger("replica", "nginx:1").await.unwrap_err().code, RefusalCode::Pending);
+    front.copy_next().await;
+    assert_eq!(front.trigger("start", "nginx:2").await.unwrap().state, ReplicaState::Copying);
+    assert_eq!(front.trigger("replica", "nginx:1").await.unwrap().state, ReplicaState::Present);
 }

@@ -1,29 +1,55 @@
 //! The ledger: what was asked for, what became of it, and what is to be done next.
 //!
-//! Reads go to memory first, then to SQL. All changes go through one writer (see [`writer`]),
-//! which puts whatever waits into one transaction: a burst of first-seen images costs one
-//! fsync, and no two changes ever meet. Knows neither HTTP nor how to copy.
+//! ```text
+//! record      one source: its state, and the legal moves; pure
+//!   work        its place in the queue, leases, wishes; pure
+//! memory      what this process remembers, and how long it believes that
+//! writer      the one writer of this process: what waits becomes one transaction
+//!   batch       that transaction
+//!     rows, queue, history, places    its SQL
+//!       store       SQLite or PostgreSQL
+//! housekeeping  signs of life, and what else happens by itself
+//! ```
+//!
+//! Reads go to memory first, then to SQL. All changes of a process go through its one writer: a
+//! burst of first-seen images costs one fsync. What a worker has claimed is its own as long as
+//! its process gives signs of life; then another takes it over, and what the first one says of
+//! it counts no more. Knows neither HTTP nor how to copy.
 
+mod batch;
+mod error;
+mod history;
+mod housekeeping;
+mod memory;
+mod places;
+mod queue;
 pub(crate) mod record;
+mod rows;
 mod store;
+mod url;
+pub(crate) mod work;
 mod writer;
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use moka::ops::compute::Op;
 use protocol::ImageReference;
-use sqlx::sqlite::SqlitePool;
 use tokio::sync::{Notify, mpsc, oneshot};
 
-use crate::clock::Clock;
-use record::{Record, Settlement, State};
+use crate::clock::{Clock, Timestamp};
+use batch::{Action, Reply, Terms};
+use memory::{Memory, Recalled};
+use record::{Record, Settlement};
 use store::Store;
-use writer::{Action, Command};
+use work::{Ask, Asker, Owner, Ticket};
+use writer::Command;
 
-/// Records kept in memory. About 600 bytes each, so 12 MiB at the most.
-const REMEMBERED_RECORDS: u64 = 20_000;
+pub(crate) use error::LedgerError;
+pub(crate) use places::BlobPlaces;
+pub(crate) use queue::Figures;
+pub(crate) use url::{LedgerUrl, LedgerUrlError};
 
 /// Changes that may wait for the writer. It takes them by the hundred, so a full queue means
 /// that the disk has stopped; more waiting would help nobody.
@@ -32,6 +58,32 @@ const WAITING_CHANGES: usize = 4_096;
 /// How long a trigger waits for its change to be on disk. The policy's whole budget is 2 s.
 /// Workers wait without limit: what they hold must be settled.
 const WANT_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+/// How long a sign of life holds. A replicator that is killed holds up its copies for so long;
+/// one whose database is away for less keeps them.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// Sources that may wait, unless set: a cluster of 10,000 nodes has fewer images. In the ledger
+/// they take 100 MiB, and at ten copies a second three hours.
+const DEFAULT_MAX_WAITING: u64 = 100_000;
+
+/// How the ledger is set up.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Where it is.
+    pub(crate) url: LedgerUrl,
+    /// Sources that may wait.
+    pub(crate) max_waiting: u64,
+    /// How long a sign of life holds.
+    pub(crate) lease: Duration,
+}
+
+impl Settings {
+    /// The usual ones, for a ledger at `url`.
+    pub(crate) fn new(url: LedgerUrl) -> Self {
+        Self { url, max_waiting: DEFAULT_MAX_WAITING, lease: LEASE }
+    }
+}
 
 /// What was asked for, and what became of it. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -42,84 +94,130 @@ pub(crate) struct Ledger {
 
 #[derive(Debug)]
 struct Shared {
-    readers: SqlitePool,
-    known: moka::sync::Cache<ImageReference, Arc<Record>>,
+    store: Store,
+    memory: Memory,
+    requests: history::Requests,
+    places: Arc<BlobPlaces>,
     work: Notify,
     writable: AtomicBool,
-}
-
-impl Shared {
-    /// Keeps the newer one of what is remembered and `record`.
-    fn remember(&self, record: &Arc<Record>) {
-        self.known.entry(record.source.clone()).and_compute_with(|known| match known {
-            Some(known) if known.value().revision >= record.revision => Op::Nop,
-            _ => Op::Put(Arc::clone(record)),
-        });
-    }
+    /// Sources that wait, or will: by what this process did, and by a count now and then.
+    waiting: AtomicU64,
+    /// By how much the database's clock is ahead of this process'.
+    ahead_ms: AtomicI64,
 }
 
 impl Ledger {
-    /// Opens the ledger at an SQL URL such as `sqlite:/var/lib/image-replicator/ledger.db`.
-    /// Copies that were under way when the last process ended are wanted again.
-    pub(crate) async fn open(url: &str, clock: Clock) -> Result<Self, LedgerError> {
-        let Store { mut writer, readers } = Store::open(url).await?;
-        for record in store::copying(&mut writer).await? {
-            if let Some(record) = record.settle(Settlement::HandedBack, clock.now()) {
-                store::put(&mut writer, &record).await?;
-            }
+    /// Opens the ledger. In a file, what was under way when the last process ended waits again.
+    pub(crate) async fn open(settings: Settings, clock: Clock) -> Result<Self, LedgerError> {
+        let store = Store::open(&settings.url, clock).await?;
+        let places = Arc::new(BlobPlaces::default());
+        let places_seen = places.read_newest(store.readers()).await?;
+        let mut connection = store.begin().await?;
+        if !store.is_shared() {
+            queue::take_back_signs(&mut connection, None).await?;
         }
+        let waiting = queue::length(&mut connection).await?;
+        connection.commit().await?;
+        let terms = Terms {
+            owner: Owner::random(),
+            lease: settings.lease,
+            signed_until: Timestamp::from_ms(0),
+            held: HashSet::new(),
+            room: 0,
+            max_waiting: settings.max_waiting,
+        };
         let shared = Arc::new(Shared {
-            readers,
-            known: moka::sync::Cache::new(REMEMBERED_RECORDS),
+            memory: Memory::new(store.is_shared()),
+            store,
+            requests: history::Requests::default(),
+            places,
             work: Notify::new(),
             writable: AtomicBool::new(true),
+            waiting: AtomicU64::new(waiting),
+            ahead_ms: AtomicI64::new(0),
         });
-        let (commands, waiting) = mpsc::channel(WAITING_CHANGES);
-        tokio::spawn(writer::run(writer, waiting, Arc::clone(&shared), clock));
+        let (commands, received) = mpsc::channel(WAITING_CHANGES);
+        tokio::spawn(writer::run(received, Arc::clone(&shared), terms));
+        housekeeping::live(&shared, &commands).await;
+        let housekeeping = housekeeping::run(
+            commands.downgrade(),
+            Arc::clone(&shared),
+            settings.lease,
+            places_seen,
+        );
+        tokio::spawn(housekeeping);
         Ok(Self { shared, commands })
     }
 
-    /// What is remembered of `source`.
+    /// The time that the ledger goes by: on PostgreSQL the database's.
+    pub(crate) fn now(&self) -> Timestamp {
+        let ahead_ms = self.shared.ahead_ms.load(Ordering::Relaxed);
+        Timestamp::from_ms(self.shared.store.local_now().as_ms().saturating_add(ahead_ms))
+    }
+
+    /// What is known of `source`. While the database is away, what is remembered.
     pub(crate) async fn find(
         &self,
         source: &ImageReference,
     ) -> Result<Option<Arc<Record>>, LedgerError> {
-        if let Some(record) = self.shared.known.get(source) {
-            return Ok(Some(record));
+        let shared = &self.shared;
+        let old = match shared.memory.recall(source, shared.store.local_now()) {
+            Some(Recalled::Fresh(record)) => return Ok(Some(record)),
+            Some(Recalled::Old(record)) if !self.is_writable() => return Ok(Some(record)),
+            Some(Recalled::Old(record)) => Some(record),
+            None => None,
+        };
+        match (self.read(source).await, old) {
+            (Ok(record), _) => Ok(record),
+            (Err(error), Some(old)) => {
+                tracing::warn!(%source, %error, "answered from memory, which may be out of date");
+                Ok(Some(old))
+            }
+            (Err(error), None) => Err(error),
         }
-        let mut connection = self.shared.readers.acquire().await?;
-        let record = store::find(&mut connection, source).await?.map(Arc::new);
+    }
+
+    async fn read(&self, source: &ImageReference) -> Result<Option<Arc<Record>>, LedgerError> {
+        let mut connection = self.shared.store.readers().acquire().await?;
+        let record = rows::find(&mut connection, source).await?.map(Arc::new);
         if let Some(record) = &record {
-            self.shared.remember(record);
+            self.shared.memory.remember(record, self.shared.store.local_now());
         }
         Ok(record)
     }
 
-    /// Sees to it that `source` will be at `target`, and returns what is known of it now.
-    pub(crate) async fn want(
-        &self,
-        source: ImageReference,
-        target: ImageReference,
-    ) -> Result<Arc<Record>, LedgerError> {
-        let change = self.change(Action::Want { source, target });
-        match tokio::time::timeout(WANT_TIMEOUT, change).await {
+    /// Sees to it that the wish is fulfilled, and returns what is known of the source now.
+    pub(crate) async fn want(&self, ask: Ask) -> Result<Arc<Record>, LedgerError> {
+        match tokio::time::timeout(WANT_TIMEOUT, self.change(Action::Want(ask))).await {
             Ok(record) => record?.ok_or(LedgerError::Closed),
             Err(_) => Err(LedgerError::Busy),
         }
     }
 
-    /// Takes the source that is due longest; None where none is due. The caller must settle it.
-    pub(crate) async fn claim(&self) -> Result<Option<Arc<Record>>, LedgerError> {
-        self.change(Action::Claim).await
+    /// Counts a request that changed nothing. Costs no more than memory.
+    pub(crate) fn note(&self, source: &ImageReference, asker: &Asker) {
+        self.shared.requests.add(source, asker, self.now());
     }
 
-    /// Writes down how a claimed copy ended. None where none was under way.
+    /// Takes what comes first in the queue; None where nothing waits. While others wait, it is of
+    /// a registry of which this replicator has less than `most_of_one_registry` copies under way.
+    /// The caller must settle it.
+    pub(crate) async fn claim(
+        &self,
+        most_of_one_registry: usize,
+    ) -> Result<Option<Arc<Record>>, LedgerError> {
+        self.change(Action::Claim { most_of_one_registry }).await
+    }
+
+    /// Writes down how a claimed copy ended. None where it is this replicator's no more: then
+    /// another one has taken it over, and what became of it here does not count.
     pub(crate) async fn settle(
         &self,
-        source: ImageReference,
+        ticket: Ticket,
         settlement: Settlement,
+        bytes_moved: u64,
     ) -> Result<Option<Arc<Record>>, LedgerError> {
-        self.change(Action::Settle { source, settlement }).await
+        self.change(Action::Settle { ticket, settlement, bytes_moved }).await
     }
 
     /// Waits until a source was wanted that was not before, or `limit` has passed.
@@ -127,9 +225,9 @@ impl Ledger {
         let _ = tokio::time::timeout(limit, self.shared.work.notified()).await;
     }
 
-    /// How many sources there are in each state.
-    pub(crate) async fn count_by_state(&self) -> Result<Vec<(State, u64)>, LedgerError> {
-        store::count_by_state(&self.shared.readers).await
+    /// The ledger in figures.
+    pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
+        queue::figures(self.shared.store.readers()).await
     }
 
     /// Whether the last change could be written.
@@ -137,7 +235,18 @@ impl Ledger {
         self.shared.writable.load(Ordering::Relaxed)
     }
 
-    async fn change(&self, action: Action) -> Result<Option<Arc<Record>>, LedgerError> {
+    /// Where at targets blobs are, for the copy engine.
+    pub(crate) fn places(&self) -> Arc<BlobPlaces> {
+        Arc::clone(&self.shared.places)
+    }
+
+    /// Writes down what was counted, and lets go of what this process still holds.
+    pub(crate) async fn close(&self) {
+        housekeeping::live(&self.shared, &self.commands).await;
+        housekeeping::send(&self.commands, Action::Leave).await;
+    }
+
+    async fn change(&self, action: Action) -> Reply {
         let (reply, answer) = oneshot::channel();
         self.commands.try_send(Command { action, reply }).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => LedgerError::Busy,
@@ -147,42 +256,7 @@ impl Ledger {
     }
 }
 
-/// Why the ledger could not answer.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum LedgerError {
-    /// The database says no.
-    #[error("the ledger's database failed: {0}")]
-    Storage(Arc<sqlx::Error>),
-    /// The schema could not be brought up to date.
-    #[error("the ledger's schema does not fit this release: {0}")]
-    Schema(Arc<sqlx::migrate::MigrateError>),
-    /// A row holds what no release wrote.
-    #[error("the ledger is damaged: {column} holds '{value}'")]
-    Damaged {
-        /// The column.
-        column: &'static str,
-        /// What it holds.
-        value: String,
-    },
-    /// The writer is behind.
-    #[error("the ledger's disk is too slow: a change could not be queued, or was not written within {} ms", WANT_TIMEOUT.as_millis())]
-    Busy,
-    /// The writer has ended.
-    #[error("the ledger is closed")]
-    Closed,
-}
-
-impl From<sqlx::Error> for LedgerError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Storage(Arc::new(error))
-    }
-}
-
-impl From<sqlx::migrate::MigrateError> for LedgerError {
-    fn from(error: sqlx::migrate::MigrateError) -> Self {
-        Self::Schema(Arc::new(error))
-    }
-}
-
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

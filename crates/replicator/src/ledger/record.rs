@@ -1,21 +1,28 @@
 //! What is remembered of one source, and the legal moves of it: pure, no storage.
 //!
 //! ```text
-//!            want            claim             settle
-//!  (nothing) ----> wanted ---------> copying ---------> present
-//!                    ^                 | |
-//!                    |   hand back     | | failed, may pass   --> failed  --claim when due-->
-//!                    +-----------------+ | failed, will not   --> refused --want--> (due now)
+//!            want            claim             copied
+//!  (nothing) ----> wanted ---------> copying ---------> present <---+
+//!                    ^                 | |                  |       | copied
+//!                    |   hand back     | |           failed v       |
+//!                    +-----------------+ |                stale ----+
+//!                                        | failed, may pass   --> failed  --claim when due-->
+//!                                        | failed, will not   --> refused --want, claim-->
 //! ```
+//!
+//! A replica that is there is looked after by the same claim and settlement, while its state
+//! stays present or stale: it is served all the time. What is due when is its [`Work`].
 
 use std::time::Duration;
 
-use protocol::{Digest, ImageReference, RefusalCode, Side};
+use protocol::{Digest, ImageReference, Namespace, RefusalCode, Side};
 
+use super::work::{Ask, Owner, Priority, Ticket, Wish, Work};
 use crate::clock::Timestamp;
 
-/// How long after a refusal asking again leads to another try. Long enough that a Deployment's
-/// retries do not hammer a registry, short enough that a mended secret is seen soon.
+/// How long after a failure that will not pass asking again leads to another try. Long enough
+/// that a Deployment's retries do not hammer a registry, short enough that a mended secret is
+/// seen soon.
 pub(crate) const REFUSED_RETRY: Duration = Duration::from_secs(30);
 
 /// The delay before a failed copy is tried again: doubled each time, from the first to the last.
@@ -27,10 +34,12 @@ const LAST_RETRY: Duration = Duration::from_secs(300);
 pub(crate) enum State {
     /// Asked for; no worker has it yet.
     Wanted,
-    /// A worker copies it.
+    /// A worker copies it for the first time, or once more after a failure.
     Copying,
     /// Whole at the target.
     Present,
+    /// Whole at the target; what the source holds now could not be found out, or not be copied.
+    Stale,
     /// The last copy failed, and will be tried again by itself.
     Failed,
     /// The last copy failed in a way that trying again does not mend; asking again retries.
@@ -38,12 +47,17 @@ pub(crate) enum State {
 }
 
 impl State {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Wanted, Self::Copying, Self::Present, Self::Stale, Self::Failed, Self::Refused];
+
     /// The word in the ledger and in metrics.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Wanted => "wanted",
             Self::Copying => "copying",
             Self::Present => "present",
+            Self::Stale => "stale",
             Self::Failed => "failed",
             Self::Refused => "refused",
         }
@@ -51,9 +65,12 @@ impl State {
 
     /// The inverse of [`State::as_str`].
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        [Self::Wanted, Self::Copying, Self::Present, Self::Failed, Self::Refused]
-            .into_iter()
-            .find(|state| state.as_str() == text)
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether pods can run from the replica.
+    pub(crate) fn is_there(self) -> bool {
+        matches!(self, Self::Present | Self::Stale)
     }
 }
 
@@ -73,11 +90,11 @@ pub(crate) struct Failure {
 /// How a copy ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Settlement {
-    /// The replica is whole.
+    /// The replica is whole, and what the source is.
     Copied {
         /// Of its manifest.
         digest: Digest,
-        /// Of all its blobs and manifests.
+        /// Of all its blobs and manifests; zero where it was current, so that nobody counted.
         size_bytes: u64,
     },
     /// It failed, for now or lastingly.
@@ -89,6 +106,19 @@ pub(crate) enum Settlement {
     },
     /// The worker was stopped; nothing is known.
     HandedBack,
+}
+
+impl Settlement {
+    /// The word in the ledger's history and in metrics.
+    pub(crate) fn as_str(&self) -> &'static str {
+        match self {
+            Self::Copied { size_bytes: 0, .. } => "current",
+            Self::Copied { .. } => "copied",
+            Self::Failed { failure, .. } if failure.is_lasting => "refused",
+            Self::Failed { .. } => "failed",
+            Self::HandedBack => "handed-back",
+        }
+    }
 }
 
 /// What is remembered of one source.
@@ -108,91 +138,193 @@ pub(crate) struct Record {
     pub(crate) attempts: u32,
     /// Why the last of them failed. Kept until one succeeds.
     pub(crate) failure: Option<Failure>,
-    /// When a worker may take it; None where none shall.
-    pub(crate) due_at: Option<Timestamp>,
-    /// When the state last changed.
+    /// What is to be done.
+    pub(crate) work: Work,
+    /// How urgent that is, or was.
+    pub(crate) priority: Priority,
+    /// Whose turn it takes.
+    pub(crate) namespace: Namespace,
+    /// How often a worker took it.
+    pub(crate) claims: u64,
+    /// When the source was last found to be what the replica is.
+    pub(crate) checked_at: Option<Timestamp>,
+    /// When the state was last set.
     pub(crate) changed_at: Timestamp,
     /// Grows with each change, so that of two readings the newer one is known.
     pub(crate) revision: u64,
 }
 
+/// What a wish changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// It was copied to another place than the one in force now.
+    Anew,
+    /// It waits already, with less urgency.
+    Sooner,
+    /// It rests, and the time has come to look again.
+    Again(Priority),
+}
+
 impl Record {
     /// A source that nobody has asked for before.
-    pub(crate) fn wanted(source: ImageReference, target: ImageReference, now: Timestamp) -> Self {
+    pub(crate) fn wanted(ask: Ask, turn: i64, now: Timestamp) -> Self {
+        let Ask { source, wish, asker } = ask;
         Self {
             source,
-            target,
+            target: wish.target,
             state: State::Wanted,
             digest: None,
             size_bytes: None,
             attempts: 0,
             failure: None,
-            due_at: Some(now),
+            work: Work::Waiting { turn, since: now },
+            priority: wish.priority,
+            namespace: asker.namespace,
+            claims: 0,
+            checked_at: None,
             changed_at: now,
             revision: 1,
         }
     }
 
-    /// Whether asking for the replica at `target` changes anything: it is refused and time has
-    /// passed, or it was copied to another place than the one in force now.
-    pub(crate) fn needs_want(&self, target: &ImageReference, now: Timestamp) -> bool {
-        let retry = self.state == State::Refused
-            && self.due_at.is_none()
-            && now - self.changed_at >= REFUSED_RETRY;
-        retry || (self.target != *target && self.state != State::Copying)
+    /// What `wish` changes; None where all that it needs is on its way, or there.
+    pub(crate) fn demand(&self, wish: &Wish, now: Timestamp) -> Option<Demand> {
+        if self.target != wish.target {
+            return (!matches!(self.work, Work::Leased { .. })).then_some(Demand::Anew);
+        }
+        let has_rested = || now.apart(self.changed_at) >= REFUSED_RETRY;
+        match (&self.work, self.state) {
+            (Work::Leased { .. }, _) => None,
+            (Work::Waiting { .. } | Work::Later(_), State::Present | State::Stale) => None,
+            (Work::Waiting { .. } | Work::Later(_), _) => {
+                (wish.priority < self.priority).then_some(Demand::Sooner)
+            }
+            (Work::Idle, State::Present) => {
+                self.is_older_than(wish.max_age?, now).then_some(Demand::Again(Priority::Refresh))
+            }
+            (Work::Idle, State::Stale) => has_rested().then_some(Demand::Again(Priority::Refresh)),
+            (Work::Idle, _) => has_rested().then_some(Demand::Again(wish.priority)),
+        }
     }
 
-    /// Asked for. A refused source keeps its state and reason until the new try ends, so that
-    /// what people are told does not flicker.
+    /// Asked for, at `turn` if it has to wait. A refused source keeps its state and reason until
+    /// the new try ends, so that what people are told does not flicker.
     #[must_use]
-    pub(crate) fn want(self, target: &ImageReference, now: Timestamp) -> Self {
-        if !self.needs_want(target, now) {
-            return self;
-        }
-        if self.target == *target {
-            return Self { due_at: Some(now), ..self }.changed();
-        }
-        let revision = self.revision;
-        Self { revision, ..Self::wanted(self.source, target.clone(), now) }.changed()
+    pub(crate) fn want(self, ask: Ask, turn: i64, now: Timestamp) -> Self {
+        let record = match self.demand(&ask.wish, now) {
+            None => return self,
+            Some(Demand::Anew) => {
+                let (claims, revision) = (self.claims, self.revision);
+                Self { claims, revision, ..Self::wanted(ask, turn, now) }
+            }
+            Some(Demand::Sooner) => {
+                let work = match self.work {
+                    Work::Waiting { since, .. } => Work::Waiting { turn, since },
+                    work => work,
+                };
+                Self { work, priority: ask.wish.priority, ..self }
+            }
+            Some(Demand::Again(priority)) => {
+                let (work, namespace) = (Work::Waiting { turn, since: now }, ask.asker.namespace);
+                Self { work, priority, namespace, ..self }
+            }
+        };
+        record.changed()
+    }
+
+    /// The time has come to try again: it joins the queue. None where that is not a legal move.
+    pub(crate) fn join(self, turn: i64, now: Timestamp) -> Option<Self> {
+        let is_due = matches!(self.work, Work::Later(at) if at <= now);
+        is_due.then(|| Self { work: Work::Waiting { turn, since: now }, ..self }.changed())
     }
 
     /// A worker takes it. None where that is not a legal move.
-    pub(crate) fn claim(self, now: Timestamp) -> Option<Self> {
-        let due = self.due_at.is_some_and(|due_at| due_at <= now);
-        let legal = matches!(self.state, State::Wanted | State::Failed | State::Refused);
-        (due && legal).then(|| {
-            Self { state: State::Copying, due_at: None, changed_at: now, ..self }.changed()
+    pub(crate) fn claim(self, owner: Owner, now: Timestamp) -> Option<Self> {
+        let (state, changed_at) = match self.state {
+            State::Present | State::Stale => (self.state, self.changed_at),
+            State::Wanted | State::Copying | State::Failed | State::Refused => {
+                (State::Copying, now)
+            }
+        };
+        matches!(self.work, Work::Waiting { .. }).then(|| {
+            let work = Work::Leased { owner, since: now };
+            Self { state, changed_at, work, claims: self.claims + 1, ..self }.changed()
         })
     }
 
-    /// A copy ended. None where none was under way.
-    pub(crate) fn settle(self, settlement: Settlement, now: Timestamp) -> Option<Self> {
-        if self.state != State::Copying {
+    /// What lets the worker that has it settle it; None where none has it.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        let Work::Leased { owner, .. } = &self.work else { return None };
+        Some(Ticket { source: self.source.clone(), owner: owner.clone(), claim: self.claims })
+    }
+
+    /// A copy ended. None where `ticket` is not that of the claim in force: its lease ran out, or
+    /// it was settled before. One that is handed back waits at `turn`.
+    pub(crate) fn settle(
+        self,
+        ticket: &Ticket,
+        settlement: Settlement,
+        turn: i64,
+        now: Timestamp,
+    ) -> Option<Self> {
+        if self.ticket().as_ref() != Some(ticket) {
             return None;
         }
-        let record = Self { changed_at: now, ..self };
         let record = match settlement {
+            Settlement::HandedBack => return self.hand_back(turn, now),
             Settlement::Copied { digest, size_bytes } => Self {
                 state: State::Present,
+                size_bytes: if size_bytes == 0 { self.size_bytes } else { Some(size_bytes) },
                 digest: Some(digest),
-                size_bytes: Some(size_bytes),
                 attempts: 0,
                 failure: None,
-                due_at: None,
-                ..record
+                work: Work::Idle,
+                checked_at: Some(now),
+                ..self
             },
-            Settlement::Failed { failure, not_before } => {
-                let (state, due_at) = if failure.is_lasting {
-                    (State::Refused, None)
+            Settlement::Failed { failure, not_before } => Self {
+                state: match (self.state.is_there(), failure.is_lasting) {
+                    (true, _) => State::Stale,
+                    (false, true) => State::Refused,
+                    (false, false) => State::Failed,
+                },
+                work: if failure.is_lasting {
+                    Work::Idle
                 } else {
-                    (State::Failed, Some(now + retry_delay(record.attempts).max(not_before)))
-                };
-                let attempts = record.attempts.saturating_add(1);
-                Self { state, attempts, failure: Some(failure), due_at, ..record }
-            }
-            Settlement::HandedBack => Self { state: State::Wanted, due_at: Some(now), ..record },
+                    Work::Later(now + retry_delay(self.attempts).max(not_before))
+                },
+                attempts: self.attempts.saturating_add(1),
+                failure: Some(failure),
+                ..self
+            },
         };
-        Some(record.changed())
+        Some(Self { changed_at: now, ..record }.changed())
+    }
+
+    /// Nobody works on it any more, and how far it came is not known: it waits again, at `turn`.
+    /// None where nobody did.
+    pub(crate) fn hand_back(self, turn: i64, now: Timestamp) -> Option<Self> {
+        let (state, changed_at) = match self.state {
+            State::Copying => (State::Wanted, now),
+            state => (state, self.changed_at),
+        };
+        matches!(self.work, Work::Leased { .. }).then(|| {
+            let work = Work::Waiting { turn, since: now };
+            Self { state, changed_at, work, ..self }.changed()
+        })
+    }
+
+    /// When it will be tried again by itself; None where it waits, is worked on, or rests.
+    pub(crate) fn next_try(&self) -> Option<Timestamp> {
+        match self.work {
+            Work::Later(at) => Some(at),
+            Work::Idle | Work::Waiting { .. } | Work::Leased { .. } => None,
+        }
+    }
+
+    /// A time in the future is one of a clock that was wrong.
+    fn is_older_than(&self, max_age: Duration, now: Timestamp) -> bool {
+        self.checked_at.is_none_or(|at| now.apart(at) >= max_age)
     }
 
     fn changed(self) -> Self {

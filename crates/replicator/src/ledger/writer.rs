@@ -2,53 +2,46 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use protocol::ImageReference;
-use sqlx::Connection;
-use sqlx::sqlite::SqliteConnection;
 use tokio::sync::{mpsc, oneshot};
 
-use super::record::{Record, Settlement};
-use super::{LedgerError, Shared, store};
-use crate::clock::{Clock, Timestamp};
+use super::batch::{self, Action, Done, Reply, Terms};
+use super::{LedgerError, Shared};
 
 /// Changes in one transaction. Enough to make a burst cheap, few enough that the first in it
 /// does not wait long.
 const BATCH: usize = 256;
 
+/// How often a transaction is tried that met one of another replicator.
+const TRIES: usize = 5;
+
+/// A transaction that takes longer is given up: the database has stopped in the middle of it.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A change that somebody waits for.
 pub(super) struct Command {
     pub(super) action: Action,
-    pub(super) reply: oneshot::Sender<Result<Option<Arc<Record>>, LedgerError>>,
-}
-
-/// What to change.
-pub(super) enum Action {
-    /// A source is asked for.
-    Want { source: ImageReference, target: ImageReference },
-    /// A worker is free.
-    Claim,
-    /// A copy ended.
-    Settle { source: ImageReference, settlement: Settlement },
+    pub(super) reply: oneshot::Sender<Reply>,
 }
 
 /// Runs until the last [`super::Ledger`] is dropped.
 pub(super) async fn run(
-    mut connection: SqliteConnection,
     mut waiting: mpsc::Receiver<Command>,
     shared: Arc<Shared>,
-    clock: Clock,
+    mut terms: Terms,
 ) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let (actions, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|command| (command.action, command.reply)).unzip();
-        let result = write(&mut connection, actions, clock.now()).await;
-        shared.writable.store(result.is_ok(), Ordering::Relaxed);
-        match result {
-            Ok(changes) => publish(&shared, changes, replies),
+        terms.room = terms.max_waiting.saturating_sub(shared.waiting.load(Ordering::Relaxed));
+        match write(&shared, &terms, &actions).await {
+            Ok(done) => publish(&shared, &mut terms, &actions, done, replies),
             Err(error) => {
-                tracing::error!(%error, "the ledger could not be written");
+                if shared.writable.swap(false, Ordering::Relaxed) {
+                    tracing::error!(%error, "the ledger cannot be written: what is remembered is answered, the rest refused");
+                }
                 for reply in replies {
                     let _ = reply.send(Err(error.clone()));
                 }
@@ -57,75 +50,64 @@ pub(super) async fn run(
     }
 }
 
-/// What became of one action.
-struct Change {
-    record: Option<Arc<Record>>,
-    is_new_work: bool,
-}
-
-async fn write(
-    connection: &mut SqliteConnection,
-    actions: Vec<Action>,
-    now: Timestamp,
-) -> Result<Vec<Change>, LedgerError> {
-    let mut transaction = connection.begin().await?;
-    let mut changes = Vec::with_capacity(actions.len());
-    for action in actions {
-        changes.push(apply(&mut transaction, action, now).await?);
+async fn write(shared: &Shared, terms: &Terms, actions: &[Action]) -> Result<Done, LedgerError> {
+    let mut tries = 1;
+    loop {
+        let write = batch::write(&shared.store, terms, actions);
+        match tokio::time::timeout(WRITE_TIMEOUT, write).await {
+            Ok(Err(LedgerError::Conflict)) if tries < TRIES => tries += 1,
+            Ok(result) => return result,
+            Err(_) => return Err(LedgerError::Busy),
+        }
     }
-    transaction.commit().await?;
-    Ok(changes)
-}
-
-async fn apply(
-    connection: &mut SqliteConnection,
-    action: Action,
-    now: Timestamp,
-) -> Result<Change, LedgerError> {
-    let (before, after) = match action {
-        Action::Want { source, target } => {
-            let before = store::find(connection, &source).await?;
-            let after = match before.clone() {
-                Some(record) => record.want(&target, now),
-                None => Record::wanted(source, target, now),
-            };
-            (before, Some(after))
-        }
-        Action::Claim => {
-            let before = store::first_due(connection, now).await?;
-            let after = before.clone().and_then(|record| record.claim(now));
-            (before, after)
-        }
-        Action::Settle { source, settlement } => {
-            let before = store::find(connection, &source).await?;
-            let after = before.clone().and_then(|record| record.settle(settlement, now));
-            (before, after)
-        }
-    };
-    let is_changed = after.is_some() && after != before;
-    if let Some(record) = &after
-        && is_changed
-    {
-        store::put(connection, record).await?;
-    }
-    let is_due = after.as_ref().is_some_and(|record| record.due_at.is_some_and(|at| at <= now));
-    Ok(Change { record: after.map(Arc::new), is_new_work: is_changed && is_due })
 }
 
 /// Tells memory, workers and callers what is on disk now.
 fn publish(
     shared: &Shared,
-    changes: Vec<Change>,
-    replies: Vec<oneshot::Sender<Result<Option<Arc<Record>>, LedgerError>>>,
+    terms: &mut Terms,
+    actions: &[Action],
+    done: Done,
+    replies: Vec<oneshot::Sender<Reply>>,
 ) {
-    for (change, reply) in changes.into_iter().zip(replies) {
-        if let Some(record) = &change.record {
-            shared.remember(record);
+    // Reading alone says nothing of a full disk.
+    let has_written = !done.changed.is_empty() || done.signed_until.is_some();
+    if has_written && !shared.writable.swap(true, Ordering::Relaxed) {
+        tracing::info!("the ledger can be written again");
+    }
+    let now = shared.store.local_now();
+    shared.waiting.store(
+        shared.waiting.load(Ordering::Relaxed).saturating_add_signed(done.growth),
+        Ordering::Relaxed,
+    );
+    shared.ahead_ms.store(done.now.as_ms() - now.as_ms(), Ordering::Relaxed);
+    terms.signed_until = done.signed_until.unwrap_or(terms.signed_until);
+    for record in &done.changed {
+        shared.memory.remember(record, now);
+    }
+    for _ in 0..done.new_work {
+        shared.work.notify_one();
+    }
+    for ((action, answer), reply) in actions.iter().zip(done.replies).zip(replies) {
+        let claimed = match (action, &answer) {
+            // Unchanged perhaps, but read just now.
+            (Action::Want(_), Ok(Some(record))) => {
+                shared.memory.remember(record, now);
+                None
+            }
+            (Action::Settle { ticket, .. }, _) => {
+                terms.held.remove(&(ticket.source.clone(), ticket.claim));
+                None
+            }
+            (Action::Claim { .. }, Ok(Some(record))) => {
+                Some((record.source.clone(), record.claims))
+            }
+            _ => None,
+        };
+        // A caller that has given up finds the change in the ledger when it asks again. A claim
+        // that nobody has is handed back with the next sign of life.
+        if reply.send(answer).is_ok() {
+            terms.held.extend(claimed);
         }
-        if change.is_new_work {
-            shared.work.notify_one();
-        }
-        // A caller that has given up finds the change in the ledger when it asks again.
-        let _ = reply.send(Ok(change.record));
     }
 }

@@ -1,0 +1,347 @@
+//! One transaction: actions applied to records by their own rules, and what became of it.
+//!
+//! What is named is read first, in one order, so that two replicators never wait for each other
+//! crosswise; then wishes and settlements in memory, and their rows in one statement; claims
+//! last, which pass over rows that somebody else holds.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use protocol::{ImageReference, Registry};
+use sqlx::AnyConnection;
+
+use super::history::{self, Copied, Tallies};
+use super::places::{self, NewPlaces};
+use super::queue::{self, Turns};
+use super::record::{Demand, Record, Settlement};
+use super::store::Store;
+use super::work::{Ask, Owner, Ticket, Work};
+use super::{LedgerError, rows};
+use crate::clock::Timestamp;
+
+/// Records that come back into the queue in one transaction.
+const RETURNED_AT_ONCE: u32 = 64;
+
+/// How long the name of a replicator that is gone is kept.
+const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
+
+/// What to change.
+#[derive(Debug)]
+pub(super) enum Action {
+    /// A source is asked for.
+    Want(Ask),
+    /// A worker is free. While others wait, it takes none of a registry of which this
+    /// replicator has so many copies under way.
+    Claim { most_of_one_registry: usize },
+    /// A copy ended.
+    Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64 },
+    /// This replicator is alive, and writes down what it saw.
+    Live { requests: Tallies, places: NewPlaces },
+    /// This replicator ends: what it still holds is anybody's.
+    Leave,
+    /// A little of the oldest history goes.
+    Prune,
+}
+
+/// An action's answer.
+pub(super) type Reply = Result<Option<Arc<Record>>, LedgerError>;
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) struct Done {
+    /// The answers, in the order of the actions.
+    pub(super) replies: Vec<Reply>,
+    /// What records are now, in the order of their changes.
+    pub(super) changed: Vec<Arc<Record>>,
+    /// By how much the queue has grown; negative where it has shrunk.
+    pub(super) growth: i64,
+    /// Sources that wait now and did not before.
+    pub(super) new_work: usize,
+    /// The ledger's time.
+    pub(super) now: Timestamp,
+    /// Until when this replicator's sign of life holds, if it gave one.
+    pub(super) signed_until: Option<Timestamp>,
+}
+
+impl Done {
+    fn nothing(now: Timestamp) -> Self {
+        let (replies, changed) = (Vec::new(), Vec::new());
+        Self { replies, changed, growth: 0, new_work: 0, now, signed_until: None }
+    }
+}
+
+/// Who writes, and how far it may go.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// This replicator.
+    pub(super) owner: Owner,
+    /// How long a sign of life holds.
+    pub(super) lease: Duration,
+    /// Until when the last one does.
+    pub(super) signed_until: Timestamp,
+    /// The claims that workers of this process have.
+    pub(super) held: HashSet<(ImageReference, u64)>,
+    /// How many more sources may wait.
+    pub(super) room: u64,
+    /// How many may.
+    pub(super) max_waiting: u64,
+}
+
+/// Applies `actions` in one transaction.
+pub(super) async fn write(
+    store: &Store,
+    terms: &Terms,
+    actions: &[Action],
+) -> Result<Done, LedgerError> {
+    let mut transaction = store.begin().await?;
+    let now = store.now(&mut transaction).await?;
+    let mut batch = Batch {
+        store,
+        terms,
+        now,
+        connection: &mut transaction,
+        records: HashMap::new(),
+        unwritten: BTreeMap::new(),
+        turns: Turns::default(),
+        requests: Tallies::default(),
+        copies: Vec::new(),
+        done: Done::nothing(now),
+    };
+    batch.apply(actions).await?;
+    let done = batch.done;
+    transaction.commit().await?;
+    Ok(done)
+}
+
+struct Batch<'a> {
+    store: &'a Store,
+    terms: &'a Terms,
+    now: Timestamp,
+    connection: &'a mut AnyConnection,
+    records: HashMap<ImageReference, Record>,
+    unwritten: BTreeMap<ImageReference, Record>,
+    turns: Turns,
+    requests: Tallies,
+    copies: Vec<Copied>,
+    done: Done,
+}
+
+impl Batch<'_> {
+    async fn apply(&mut self, actions: &[Action]) -> Result<(), LedgerError> {
+        self.read_named(actions).await?;
+        let mut replies = Vec::with_capacity(actions.len());
+        for action in actions {
+            replies.push(match action {
+                Action::Want(ask) => self.want(ask).await?,
+                Action::Settle { ticket, settlement, bytes_moved } => {
+                    self.settle(ticket, settlement, *bytes_moved).await?
+                }
+                _ => Ok(None),
+            });
+        }
+        self.write_down().await?;
+        let mut is_swept = false;
+        let mut at_work = None;
+        for (action, reply) in actions.iter().zip(&mut replies) {
+            match action {
+                Action::Want(_) | Action::Settle { .. } => {}
+                Action::Claim { most_of_one_registry } => {
+                    if !std::mem::replace(&mut is_swept, true) {
+                        self.sign_if_due().await?;
+                        self.return_to_queue().await?;
+                    }
+                    *reply = Ok(self.claim(*most_of_one_registry, &mut at_work).await?);
+                }
+                Action::Live { requests, places } => {
+                    history::put_requests(self.connection, requests).await?;
+                    places::put_places(self.connection, places, self.now).await?;
+                    self.sign().await?;
+                    self.hand_back_unheld().await?;
+                }
+                Action::Leave => {
+                    queue::take_back_signs(self.connection, Some(&self.terms.owner)).await?;
+                }
+                Action::Prune => history::prune(self.connection, self.now).await?,
+            }
+        }
+        self.done.replies = replies;
+        Ok(())
+    }
+
+    /// Reads the records that actions name, and locks them in one order.
+    async fn read_named(&mut self, actions: &[Action]) -> Result<(), LedgerError> {
+        let mut sources: Vec<_> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::Want(ask) => Some(ask.source.clone()),
+                Action::Settle { ticket, .. } => Some(ticket.source.clone()),
+                _ => None,
+            })
+            .collect();
+        sources.sort_unstable();
+        sources.dedup();
+        let records = rows::find_all(self.connection, &sources, self.store.for_update()).await?;
+        self.records = records.into_iter().map(|record| (record.source.clone(), record)).collect();
+        Ok(())
+    }
+
+    async fn want(&mut self, ask: &Ask) -> Result<Reply, LedgerError> {
+        let before = self.records.get(&ask.source).cloned();
+        let demand = match &before {
+            Some(record) => record.demand(&ask.wish, self.now),
+            None => Some(Demand::Anew),
+        };
+        let was_ahead = before.as_ref().is_some_and(|record| record.work.is_ahead());
+        let is_full = !was_ahead && self.room() == 0;
+        let (priority, namespace) = match (demand, &before) {
+            (Some(Demand::Anew), _) if is_full => {
+                return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
+            }
+            // What is there serves on, and what was refused stays so, until there is room.
+            (Some(Demand::Again(_)), _) if is_full => return Ok(Ok(before.map(Arc::new))),
+            (None, _) => return Ok(Ok(before.map(Arc::new))),
+            (Some(Demand::Sooner), Some(record)) => (ask.wish.priority, &record.namespace),
+            (Some(Demand::Again(priority)), _) => (priority, &ask.asker.namespace),
+            (Some(_), _) => (ask.wish.priority, &ask.asker.namespace),
+        };
+        let registry = ask.source.registry();
+        let turn = self.turns.next(self.connection, priority, registry, namespace).await?;
+        self.requests.add(&ask.source, &ask.asker, self.now);
+        let after = match before.clone() {
+            Some(record) => record.want(ask.clone(), turn, self.now),
+            None => Record::wanted(ask.clone(), turn, self.now),
+        };
+        self.change(before.as_ref(), after.clone());
+        Ok(Ok(Some(Arc::new(after))))
+    }
+
+    async fn settle(
+        &mut self,
+        ticket: &Ticket,
+        settlement: &Settlement,
+        bytes_moved: u64,
+    ) -> Result<Reply, LedgerError> {
+        let Some(before) = self.records.get(&ticket.source).cloned() else { return Ok(Ok(None)) };
+        let Work::Leased { since, .. } = before.work else { return Ok(Ok(None)) };
+        let turn = match settlement {
+            Settlement::HandedBack => self.turns.front(self.connection, before.priority).await?,
+            Settlement::Copied { .. } | Settlement::Failed { .. } => 0,
+        };
+        let after = before.clone().settle(ticket, settlement.clone(), turn, self.now);
+        let Some(after) = after else { return Ok(Ok(None)) };
+        let copied = Copied::new(ticket.clone(), settlement, bytes_moved, since, self.now);
+        self.copies.push(copied);
+        self.change(Some(&before), after.clone());
+        Ok(Ok(Some(Arc::new(after))))
+    }
+
+    /// Takes what comes first, of a registry that has not its share yet if there is any.
+    async fn claim(
+        &mut self,
+        most_of_one_registry: usize,
+        at_work: &mut Option<Vec<Registry>>,
+    ) -> Result<Option<Arc<Record>>, LedgerError> {
+        if at_work.is_none() {
+            let owner = &self.terms.owner;
+            *at_work = Some(queue::registries_at_work(self.connection, owner).await?);
+        }
+        let at_work = at_work.get_or_insert_default();
+        let count = |registry: &Registry| at_work.iter().filter(|other| *other == registry).count();
+        let with_their_share: HashSet<&Registry> =
+            at_work.iter().filter(|registry| count(registry) >= most_of_one_registry).collect();
+        let left_out: Vec<_> = with_their_share.into_iter().collect();
+        let lock = self.store.for_update_skip_locked();
+        let mut next = rows::next(self.connection, &left_out, lock).await?;
+        if next.is_none() && !left_out.is_empty() {
+            next = rows::next(self.connection, &[], lock).await?;
+        }
+        let Some(before) = next else { return Ok(None) };
+        let after = before.clone().claim(self.terms.owner.clone(), self.now);
+        let Some(after) = after else { return Ok(None) };
+        at_work.push(after.source.registry().clone());
+        self.change(Some(&before), after.clone());
+        self.write_down().await?;
+        Ok(Some(Arc::new(after)))
+    }
+
+    /// What has become due, and what somebody left behind, joins the queue.
+    async fn return_to_queue(&mut self) -> Result<(), LedgerError> {
+        let lock = self.store.for_update_skip_locked();
+        let (now, owner) = (self.now, &self.terms.owner);
+        for record in rows::due(self.connection, now, RETURNED_AT_ONCE, lock).await? {
+            let (priority, registry) = (record.priority, record.source.registry());
+            let namespace = &record.namespace;
+            let turn = self.turns.next(self.connection, priority, registry, namespace).await?;
+            if let Some(after) = record.clone().join(turn, now) {
+                self.change(Some(&record), after);
+            }
+        }
+        let abandoned =
+            rows::abandoned(self.connection, owner, now, RETURNED_AT_ONCE, lock).await?;
+        for record in abandoned {
+            tracing::warn!(source = %record.source, "a replicator that is gone had this copy: it is taken over");
+            self.hand_back(record).await?;
+        }
+        self.write_down().await
+    }
+
+    /// Claims of this process that no worker knows of: the answer to one was lost, since the
+    /// database failed in the moment of its commit or nobody listened any more.
+    async fn hand_back_unheld(&mut self) -> Result<(), LedgerError> {
+        let lock = self.store.for_update_skip_locked();
+        for record in rows::leased_to(self.connection, &self.terms.owner, lock).await? {
+            if !self.terms.held.contains(&(record.source.clone(), record.claims)) {
+                self.hand_back(record).await?;
+            }
+        }
+        self.write_down().await
+    }
+
+    async fn hand_back(&mut self, record: Record) -> Result<(), LedgerError> {
+        let turn = self.turns.front(self.connection, record.priority).await?;
+        if let Some(after) = record.clone().hand_back(turn, self.now) {
+            self.change(Some(&record), after);
+        }
+        Ok(())
+    }
+
+    /// A claim needs a sign of life that holds for a while, whenever the last one was.
+    async fn sign_if_due(&mut self) -> Result<(), LedgerError> {
+        if self.terms.signed_until - self.now >= self.terms.lease / 2 {
+            return Ok(());
+        }
+        self.sign().await
+    }
+
+    async fn sign(&mut self) -> Result<(), LedgerError> {
+        let until = self.now + self.terms.lease;
+        queue::give_sign(self.connection, &self.terms.owner, until).await?;
+        let silent_since = Timestamp::from_ms(self.now.as_ms() - SILENT_MS);
+        queue::forget_silent(self.connection, silent_since).await?;
+        self.done.signed_until = Some(until);
+        Ok(())
+    }
+
+    fn room(&self) -> u64 {
+        self.terms.room.saturating_add_signed(-self.done.growth)
+    }
+
+    /// Keeps a change until it is written.
+    fn change(&mut self, before: Option<&Record>, after: Record) {
+        let was_ahead = before.is_some_and(|record| record.work.is_ahead());
+        self.done.growth += i64::from(after.work.is_ahead()) - i64::from(was_ahead);
+        let waits = |record: &Record| matches!(record.work, Work::Waiting { .. });
+        self.done.new_work += usize::from(waits(&after) && !before.is_some_and(waits));
+        self.records.insert(after.source.clone(), after.clone());
+        self.unwritten.insert(after.source.clone(), after);
+    }
+
+    async fn write_down(&mut self) -> Result<(), LedgerError> {
+        let records = std::mem::take(&mut self.unwritten);
+        rows::put(self.connection, &records.values().collect::<Vec<_>>()).await?;
+        self.done.changed.extend(records.into_values().map(Arc::new));
+        history::put_requests(self.connection, &std::mem::take(&mut self.requests)).await?;
+        history::put_copies(self.connection, &std::mem::take(&mut self.copies)).await
+    }
+}

@@ -1,0 +1,196 @@
+//! What was asked for by whom, and what was copied: kept for people, never read to decide.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use protocol::{Digest, ImageReference};
+use sqlx::{Any, AnyConnection, AssertSqlSafe};
+
+use super::LedgerError;
+use super::record::Settlement;
+use super::rows::{clamp, places};
+use super::work::{Asker, Ticket};
+use crate::clock::Timestamp;
+
+/// Different requests that wait in memory to be written down: about 300 bytes each. What comes
+/// beyond is not counted; it is no part of what was promised to anybody.
+const WAITING_REQUESTS: usize = 10_000;
+
+/// How long history is kept: a quarter, so that a rare CronJob's images are still seen.
+const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// Copies that are kept: about 25 MiB.
+const KEPT_COPIES: u32 = 100_000;
+
+/// Rows that one step of pruning takes away: some ten milliseconds. At a step a minute that is
+/// more than 50 copies a second.
+const PRUNED_AT_ONCE: u32 = 5_000;
+
+/// Rows that one statement writes.
+const ROWS_IN_ONE_STATEMENT: usize = 64;
+
+/// Who asked for what. Text, since nothing is decided by it.
+type Key = (String, String, String);
+
+#[derive(Clone, Copy, Debug)]
+struct Tally {
+    first_at: Timestamp,
+    last_at: Timestamp,
+    count: u64,
+}
+
+/// Requests, counted. In the order of their keys, so that two replicators that write the same
+/// ones wait for each other in one direction.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tallies(BTreeMap<Key, Tally>);
+
+impl Tallies {
+    /// Counts one request.
+    pub(super) fn add(&mut self, source: &ImageReference, asker: &Asker, now: Timestamp) {
+        let key =
+            (source.to_string(), asker.namespace.to_string(), asker.caller.as_ref().to_owned());
+        let tally = self.0.entry(key).or_insert(Tally { first_at: now, last_at: now, count: 0 });
+        tally.last_at = now;
+        tally.count += 1;
+    }
+}
+
+/// Requests for what was known already: counted in memory, written now and then.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    waiting: Mutex<Tallies>,
+}
+
+impl Requests {
+    /// Counts one, if there is room.
+    pub(super) fn add(&self, source: &ImageReference, asker: &Asker, now: Timestamp) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if waiting.0.len() < WAITING_REQUESTS {
+            waiting.add(source, asker, now);
+        }
+    }
+
+    /// Takes all that wait.
+    pub(super) fn take(&self) -> Tallies {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A copy that ended.
+#[derive(Clone, Debug)]
+pub(super) struct Copied {
+    ticket: Ticket,
+    result: &'static str,
+    digest: Option<Digest>,
+    bytes_moved: u64,
+    began_at: Timestamp,
+    ended_at: Timestamp,
+}
+
+impl Copied {
+    /// What is to be told of one.
+    pub(super) fn new(
+        ticket: Ticket,
+        settlement: &Settlement,
+        bytes_moved: u64,
+        began_at: Timestamp,
+        ended_at: Timestamp,
+    ) -> Self {
+        let digest = match settlement {
+            Settlement::Copied { digest, .. } => Some(digest.clone()),
+            Settlement::Failed { .. } | Settlement::HandedBack => None,
+        };
+        Self { result: settlement.as_str(), ticket, digest, bytes_moved, began_at, ended_at }
+    }
+}
+
+/// Writes requests down.
+pub(super) async fn put_requests(
+    connection: &mut AnyConnection,
+    tallies: &Tallies,
+) -> Result<(), LedgerError> {
+    let tallies: Vec<_> = tallies.0.iter().collect();
+    for tallies in tallies.chunks(ROWS_IN_ONE_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO requests (source, namespace, caller, first_at_ms, last_at_ms, count) \
+             VALUES {} ON CONFLICT (source, namespace, caller) DO UPDATE \
+             SET last_at_ms = excluded.last_at_ms, count = requests.count + excluded.count",
+            rows(tallies.len(), 6),
+        );
+        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(tallies.len() == 1);
+        for ((source, namespace, caller), tally) in tallies {
+            query = query
+                .bind(source.clone())
+                .bind(namespace.clone())
+                .bind(caller.clone())
+                .bind(tally.first_at.as_ms())
+                .bind(tally.last_at.as_ms())
+                .bind(clamp(tally.count));
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Writes copies down.
+pub(super) async fn put_copies(
+    connection: &mut AnyConnection,
+    copies: &[Copied],
+) -> Result<(), LedgerError> {
+    for copies in copies.chunks(ROWS_IN_ONE_STATEMENT) {
+        let sql = format!(
+            "INSERT INTO copies (source, claim, replicator, result, digest, bytes_moved, \
+             began_at_ms, ended_at_ms) VALUES {}",
+            rows(copies.len(), 8),
+        );
+        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(copies.len() == 1);
+        for copy in copies {
+            query = query
+                .bind(copy.ticket.source.to_string())
+                .bind(clamp(copy.ticket.claim))
+                .bind(copy.ticket.owner.to_string())
+                .bind(copy.result.to_owned())
+                .bind(copy.digest.as_ref().map(Digest::to_string))
+                .bind(clamp(copy.bytes_moved))
+                .bind(copy.began_at.as_ms())
+                .bind(copy.ended_at.as_ms());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// Takes away a little of what is older than is kept, or more than is kept.
+pub(super) async fn prune(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let oldest = now.as_ms() - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+    let sql = format!(
+        "SELECT ended_at_ms FROM copies ORDER BY ended_at_ms DESC LIMIT 1 OFFSET {KEPT_COPIES}"
+    );
+    let query = sqlx::query_scalar::<Any, i64>(AssertSqlSafe(sql));
+    let oldest_copy =
+        query.fetch_optional(&mut *connection).await?.map_or(oldest, |ms| ms.max(oldest));
+    for (table, key, age, before) in [
+        ("copies", "(source, claim)", "ended_at_ms", oldest_copy),
+        ("requests", "(source, namespace, caller)", "last_at_ms", oldest),
+        ("blob_places", "(registry, digest)", "seen_at_ms", oldest),
+    ] {
+        let columns = key.trim_matches(['(', ')']);
+        let sql = format!(
+            "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} \
+             WHERE {age} < $1 ORDER BY {age} LIMIT {PRUNED_AT_ONCE})"
+        );
+        let query = sqlx::query::<Any>(AssertSqlSafe(sql)).bind(before);
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// The parameters of `count` rows of `columns` values.
+fn rows(count: usize, columns: usize) -> String {
+    let row = |row| format!("({})", places(row * columns + 1, columns));
+    (0..count).map(row).collect::<Vec<_>>().join(", ")
+}

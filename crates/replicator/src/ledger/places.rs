@@ -1,0 +1,147 @@
+//! Where at targets blobs are, kept over restarts and shared between replicators: the ledger
+//! behind the copy engine's port. Asked and told in memory; written and read in the background.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use copy::{Origins, RecentOrigins};
+use protocol::{Digest, Registry, Repository};
+use sqlx::any::AnyRow;
+use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row};
+
+use super::LedgerError;
+use super::rows::places;
+use crate::clock::Timestamp;
+
+/// Places that wait to be written: some hundred images' worth. What comes beyond is written when
+/// it is seen again; without it a blob is sent that could have been mounted.
+const WAITING_PLACES: usize = 10_000;
+
+/// Places that are read at start: as many as the engine remembers.
+const READ_AT_START: u32 = 20_000;
+
+/// Places of other replicators that are read in one go.
+const READ_AT_ONCE: u32 = 2_000;
+
+/// Rows that one statement writes.
+const ROWS_IN_ONE_STATEMENT: usize = 64;
+
+type Place = ((Registry, Digest), Repository);
+
+/// Places that are to be written.
+pub(super) type NewPlaces = BTreeMap<(Registry, Digest), Repository>;
+
+/// What this process knows of places.
+#[derive(Default)]
+pub(crate) struct BlobPlaces {
+    known: RecentOrigins,
+    new: Mutex<NewPlaces>,
+}
+
+impl std::fmt::Debug for BlobPlaces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BlobPlaces")
+    }
+}
+
+impl Origins for BlobPlaces {
+    fn find(&self, registry: &Registry, digest: &Digest) -> Option<Repository> {
+        self.known.find(registry, digest)
+    }
+
+    fn record(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
+        if self.known.find(registry, digest).as_ref() == Some(repository) {
+            return;
+        }
+        self.known.record(registry, repository, digest);
+        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.len() < WAITING_PLACES {
+            new.insert((registry.clone(), digest.clone()), repository.clone());
+        }
+    }
+}
+
+impl BlobPlaces {
+    /// Takes what is to be written.
+    pub(super) fn take_new(&self) -> NewPlaces {
+        std::mem::take(&mut *self.new.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Reads the newest places, oldest first: then the memory keeps the newest. Returns when the
+    /// last of them was seen.
+    pub(super) async fn read_newest(&self, readers: &AnyPool) -> Result<Timestamp, LedgerError> {
+        let sql = format!(
+            "SELECT registry, digest, repository, seen_at_ms FROM blob_places \
+             ORDER BY seen_at_ms DESC LIMIT {READ_AT_START}"
+        );
+        let rows = sqlx::query::<Any>(AssertSqlSafe(sql)).fetch_all(readers).await?;
+        self.learn(rows.iter().rev(), Timestamp::from_ms(0))
+    }
+
+    /// Reads what was seen by anybody since `since`. Returns when the last of it was seen.
+    pub(super) async fn read_since(
+        &self,
+        readers: &AnyPool,
+        since: Timestamp,
+    ) -> Result<Timestamp, LedgerError> {
+        let sql = format!(
+            "SELECT registry, digest, repository, seen_at_ms FROM blob_places \
+             WHERE seen_at_ms >= $1 ORDER BY seen_at_ms LIMIT {READ_AT_ONCE}"
+        );
+        let query = sqlx::query::<Any>(AssertSqlSafe(sql)).bind(since.as_ms());
+        self.learn(query.fetch_all(readers).await?.iter(), since)
+    }
+
+    fn learn<'a>(
+        &self,
+        rows: impl Iterator<Item = &'a AnyRow>,
+        since: Timestamp,
+    ) -> Result<Timestamp, LedgerError> {
+        let mut last = since;
+        for row in rows {
+            last = Timestamp::from_ms(row.try_get("seen_at_ms")?);
+            // A row that cannot be read costs a transfer, no more.
+            if let Some(((registry, digest), repository)) = read(row)? {
+                self.known.record(&registry, &repository, &digest);
+            }
+        }
+        Ok(last)
+    }
+}
+
+fn read(row: &AnyRow) -> Result<Option<Place>, LedgerError> {
+    let registry: String = row.try_get("registry")?;
+    let digest: String = row.try_get("digest")?;
+    let repository: String = row.try_get("repository")?;
+    let place = || Some(((registry.parse().ok()?, digest.parse().ok()?), repository.parse().ok()?));
+    Ok(place())
+}
+
+/// Writes places down.
+pub(super) async fn put_places(
+    connection: &mut AnyConnection,
+    new: &NewPlaces,
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    let new: Vec<_> = new.iter().collect();
+    for new in new.chunks(ROWS_IN_ONE_STATEMENT) {
+        let rows: Vec<_> =
+            (0..new.len()).map(|row| format!("({})", places(row * 4 + 1, 4))).collect();
+        let sql = format!(
+            "INSERT INTO blob_places (registry, digest, repository, seen_at_ms) VALUES {} \
+             ON CONFLICT (registry, digest) DO UPDATE \
+             SET repository = excluded.repository, seen_at_ms = excluded.seen_at_ms",
+            rows.join(", "),
+        );
+        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(new.len() == 1);
+        for ((registry, digest), repository) in new {
+            query = query
+                .bind(registry.to_string())
+                .bind(digest.to_string())
+                .bind(repository.to_string())
+                .bind(now.as_ms());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
