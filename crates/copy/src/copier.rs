@@ -1,17 +1,21 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
-//! write manifests, children first; set tags last.
+//! write manifests, children first; then what refers to them; set tags last.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
-use protocol::{Digest, ImageReference, Replica};
+use protocol::{Digest, ImageReference, Replica, Side};
 use registry::{Client, ErrorKind, ManifestRef};
 
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
 use crate::limits::Limits;
+use crate::manifest;
 use crate::origins::{Origins, RecentOrigins};
+use crate::referrers::{self, Referrer, Search, Unlisted};
+use crate::scope::Scope;
 use crate::tracker::Tracker;
 use crate::transfer::{Moved, Transfer};
 
@@ -29,21 +33,28 @@ pub struct Job {
 pub struct Outcome {
     /// The digest of the image, at its source and at the target alike.
     pub digest: Digest,
-    /// Bytes of blobs that travelled.
+    /// Bytes of blobs that travelled, those of referrers as well.
     pub bytes_moved: u64,
     /// Blobs that travelled.
     pub blobs_moved: u64,
     /// Blobs that the target had, or mounted.
     pub blobs_skipped: u64,
-    /// Bytes of all that the image is made of. Zero where the replica was current: then
+    /// Bytes of all that is copied of the image itself. Zero where the replica was current: then
     /// nothing was read that would tell.
     pub size_bytes: u64,
+}
+
+impl Outcome {
+    fn new(digest: Digest) -> Self {
+        Self { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 }
+    }
 }
 
 /// Copies images. Cheap to clone; clones know of each other's transfers.
 #[derive(Clone)]
 pub struct Copier {
     client: Client,
+    scope: Arc<Scope>,
     limits: Limits,
     flights: Arc<Flights>,
     origins: Arc<dyn Origins>,
@@ -75,10 +86,12 @@ impl Place {
 }
 
 impl Copier {
-    /// A copier that remembers where at targets blobs are for as long as it lives.
+    /// A copier of all that an image's source may hand out. It remembers where at targets blobs
+    /// are for as long as it lives.
     pub fn new(client: Client, limits: Limits) -> Self {
         Self {
             client,
+            scope: Arc::default(),
             limits,
             flights: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
@@ -91,24 +104,56 @@ impl Copier {
         Self { origins, ..self }
     }
 
-    /// Makes the replica what the source is. When it is Ok the whole image is at the target,
+    /// The same copier, for a part of what there is.
+    #[must_use]
+    pub fn with_scope(self, scope: Scope) -> Self {
+        Self { scope: Arc::new(scope), ..self }
+    }
+
+    /// Makes the replica what the source is. When it is Ok all that is in scope is at the target,
     /// verified; when it is an error, or dropped, nothing wrong is there, and a tag still names
     /// what it named. Can be called again at any time.
+    ///
+    /// A replica whose tags name the source's digest already is taken for whole, at the price of
+    /// one request a tag and one for the source's: nobody looks then for signatures that were
+    /// added later, or for platforms that a former scope left out.
     pub async fn copy(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
         let (digest, places) = tokio::join!(self.resolve(source), self.places(replica));
         let (digest, mut places) = (digest?, places?);
         places.retain(|place| place.is_due(&digest));
-        let mut outcome =
-            Outcome { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 };
+        let mut outcome = Outcome::new(digest);
         if places.is_empty() {
             return Ok(outcome);
         }
-        let graph = Graph::read(&self.client, source, &outcome.digest, &self.limits).await?;
+        let (client, scope, limits) = (&self.client, &self.scope, &self.limits);
+        let graph = Graph::read(client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
         tracker.begin(&graph.blobs);
-        self.move_blobs(job, &graph, tracker, &mut outcome).await?;
-        self.write_manifests(&replica.reference, &graph, &places).await?;
+        let search = Search::new(client, source, scope, limits);
+        let (referrers, ()) = tokio::try_join!(
+            search.run(&graph),
+            self.move_blobs(job, &graph, tracker, &mut outcome),
+        )?;
+        let target = &replica.reference;
+        let mut unlisted = Vec::new();
+        self.write_manifests(target, &graph, &mut unlisted).await?;
+        // What a name, once set, keeps later copies from doing comes before it.
+        let is_named_by_tag = places.iter().all(|place| matches!(place.at, ManifestRef::Tag(_)));
+        let root_first = is_named_by_tag && (graph.has_subject() || !referrers.is_empty());
+        if root_first {
+            let by_digest = ManifestRef::Digest(outcome.digest.clone());
+            unlisted.extend(self.write(target, graph.root(), by_digest).await?);
+        }
+        self.copy_referrers(job, &referrers, tracker, &mut outcome, &mut unlisted).await?;
+        self.list_at_target(target, unlisted).await?;
+        let mut late = Vec::new();
+        for place in places {
+            late.extend(self.write(target, graph.root(), place.at).await?);
+        }
+        if !root_first {
+            self.list_at_target(target, late).await?;
+        }
         Ok(outcome)
     }
 
@@ -186,50 +231,137 @@ impl Copier {
         Ok(())
     }
 
-    /// Writes the manifests by digest, and the root under its names.
+    /// Writes by digest what is below the root.
     async fn write_manifests(
         &self,
         target: &ImageReference,
         graph: &Graph,
-        places: &[Place],
+        unlisted: &mut Vec<Unlisted>,
     ) -> Result<(), CopyError> {
-        let Some((root, below)) = graph.manifests.split_last() else { return Ok(()) };
         let (leaves, inner): (Vec<_>, Vec<_>) =
-            below.iter().partition(|manifest| manifest.children.is_empty());
+            graph.below_root().iter().partition(|manifest| manifest.children.is_empty());
+        let by_digest =
+            |manifest: &Manifest| ManifestRef::Digest(manifest.descriptor.digest.clone());
         // Leaves name no manifest, so their order is free; what names others comes after them.
         let written: Vec<_> = leaves
             .into_iter()
-            .map(|leaf| {
-                let by_digest = ManifestRef::Digest(leaf.descriptor.digest.clone());
-                self.write(target, leaf, by_digest).boxed()
-            })
+            .map(|leaf| self.write(target, leaf, by_digest(leaf)).boxed())
             .collect();
-        stream::iter(written)
-            .buffer_unordered(self.limits.manifests_at_once)
-            .try_collect::<()>()
-            .await?;
-        for manifest in inner {
-            let by_digest = ManifestRef::Digest(manifest.descriptor.digest.clone());
-            self.write(target, manifest, by_digest).await?;
+        let mut written = stream::iter(written).buffer_unordered(self.limits.manifests_at_once);
+        while let Some(entry) = written.try_next().await? {
+            unlisted.extend(entry);
         }
-        for place in places {
-            self.write(target, root, place.at.clone()).await?;
+        for manifest in inner {
+            unlisted.extend(self.write(target, manifest, by_digest(manifest)).await?);
         }
         Ok(())
     }
 
+    /// Writes one manifest. Tells subject and entry where it has a subject and the target does
+    /// not list it there by itself.
     async fn write(
         &self,
         target: &ImageReference,
         manifest: &Manifest,
         at: ManifestRef,
-    ) -> Result<(), CopyError> {
-        let media_type = &manifest.descriptor.media_type;
-        self.client
-            .put_manifest(target.registry(), target.repository(), &at, media_type, &manifest.bytes)
-            .await
-            .map_err(|error| {
-                CopyError::target(target, error).with_part(&manifest.descriptor.digest)
-            })
+    ) -> Result<Option<Unlisted>, CopyError> {
+        let Manifest { descriptor, bytes, .. } = manifest;
+        let (registry, repository) = (target.registry(), target.repository());
+        let put =
+            self.client.put_manifest(registry, repository, &at, &descriptor.media_type, bytes);
+        match put.await {
+            Ok(Some(_)) => Ok(None),
+            Ok(None) => Ok(manifest::as_referrer(descriptor, bytes)),
+            Err(error) if manifest.is_sparse && refuses_content(&error) => {
+                let (status, codes) = (error.status().unwrap_or_default(), error.codes().join(" "));
+                let platforms = self.scope.platform_list();
+                let message = format!(
+                    "it wants every platform of an index ({status} {codes}), and this copy takes \
+                     only {platforms}; copy all platforms, or set the registry to accept an index \
+                     without some"
+                );
+                Err(CopyError::not_taken(target, message).with_part(&descriptor.digest))
+            }
+            Err(error) => Err(CopyError::target(target, error).with_part(&descriptor.digest)),
+        }
     }
+
+    /// Copies what refers to the image.
+    async fn copy_referrers(
+        &self,
+        job: &Job,
+        referrers: &[Referrer],
+        tracker: &Tracker,
+        outcome: &mut Outcome,
+        unlisted: &mut Vec<Unlisted>,
+    ) -> Result<(), CopyError> {
+        referrers.iter().for_each(|referrer| tracker.more(&referrer.graph.blobs));
+        let copied: Vec<_> = referrers
+            .iter()
+            .map(|referrer| self.copy_referrer(job, referrer, tracker).boxed())
+            .collect();
+        let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
+        while let Some((moved, entries)) = copied.try_next().await? {
+            outcome.bytes_moved += moved.bytes_moved;
+            outcome.blobs_moved += moved.blobs_moved;
+            outcome.blobs_skipped += moved.blobs_skipped;
+            unlisted.extend(entries);
+        }
+        Ok(())
+    }
+
+    /// Copies one thing that refers to the image. If the source has lost a part of it, it is
+    /// left out: an image must not wait for ever for a broken signature.
+    async fn copy_referrer(
+        &self,
+        job: &Job,
+        referrer: &Referrer,
+        tracker: &Tracker,
+    ) -> Result<(Outcome, Vec<Unlisted>), CopyError> {
+        let Referrer { graph, tag } = referrer;
+        let target = &job.replica.reference;
+        let digest = graph.root().descriptor.digest.clone();
+        let mut outcome = Outcome::new(digest.clone());
+        let mut unlisted = Vec::new();
+        match self.move_blobs(job, graph, tracker, &mut outcome).await {
+            Err(error) if error.side == Side::Source && error.kind() == ErrorKind::NotFound => {
+                tracing::warn!(%error, referrer = %digest, "a referrer is broken and left out");
+                return Ok((outcome, unlisted));
+            }
+            moved => moved?,
+        }
+        self.write_manifests(target, graph, &mut unlisted).await?;
+        let at = tag.clone().map_or(ManifestRef::Digest(digest), ManifestRef::Tag);
+        unlisted.extend(self.write(target, graph.root(), at).await?);
+        Ok((outcome, unlisted))
+    }
+
+    /// Lists referrers under their subjects at a target that does not do so by itself.
+    async fn list_at_target(
+        &self,
+        target: &ImageReference,
+        unlisted: Vec<Unlisted>,
+    ) -> Result<(), CopyError> {
+        let mut by_subject: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for (subject, entry) in unlisted {
+            by_subject.entry(subject).or_default().push(entry);
+        }
+        let listed: Vec<_> = by_subject
+            .into_iter()
+            .map(|(subject, entries)| {
+                let listed = async move {
+                    let _turn = self.flights.turn(target.registry(), &subject).await;
+                    referrers::list_at_target(&self.client, target, &subject, &entries).await
+                };
+                listed.boxed()
+            })
+            .collect();
+        let listed = stream::iter(listed).buffer_unordered(self.limits.manifests_at_once);
+        listed.try_collect::<()>().await
+    }
+}
+
+/// Whether a registry refused a manifest for what it names.
+fn refuses_content(error: &registry::Error) -> bool {
+    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Malformed) && error.status().is_some()
 }

@@ -48,6 +48,12 @@ impl CopyError {
         Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
     }
 
+    /// Something about the image that this target does not take.
+    pub(crate) fn not_taken(image: &ImageReference, message: impl Into<String>) -> Self {
+        let cause = Cause::Found { kind: ErrorKind::Unsupported, message: message.into() };
+        Self::new(Side::Target, image, cause)
+    }
+
     fn new(side: Side, image: &ImageReference, cause: Cause) -> Self {
         Self { side, details: Box::new(Details { image: image.clone(), part: None, cause }) }
     }
@@ -201,7 +207,12 @@ impl fmt::Display for CopyError {
             separator = "; ";
         }
         match &self.details.cause {
-            Cause::Found { message, .. } => write!(f, "{separator}{message}")?,
+            Cause::Found { message, .. } => {
+                write!(f, "{separator}{message}")?;
+                if let Some(part) = self.part() {
+                    write!(f, " (in {part})")?;
+                }
+            }
             Cause::Registry(error) => {
                 write!(f, "{separator}could not {}", error.operation())?;
                 if let Some(part) = self.part() {

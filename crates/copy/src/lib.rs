@@ -2,8 +2,11 @@
 //!
 //! ```text
 //! copier      the algorithm: resolve, compare, read the graph, move blobs, write manifests
+//!   scope     what of an image travels
+//!     platform   as people write them, and as an index states them
 //!   graph     the source's manifests, read down to the blobs that they name
 //!     manifest   one manifest: what it names, and whether it can be copied
+//!   referrers signatures and the like: found at the source, kept findable at the target
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
 //!     reader     the source's bytes, hashed as they pass, going on after a cut
@@ -23,7 +26,10 @@ mod graph;
 mod limits;
 mod manifest;
 mod origins;
+mod platform;
 mod reader;
+mod referrers;
+mod scope;
 mod tracker;
 mod transfer;
 
@@ -31,5 +37,7 @@ pub use copier::{Copier, Job, Outcome};
 pub use error::CopyError;
 pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};
-pub use registry::{ErrorKind, Retry};
+pub use platform::{Platform, PlatformError};
+pub use registry::{ErrorKind, MediaType, Retry};
+pub use scope::{ForeignLayers, ForeignLayersError, Referrers, Scope};
 pub use tracker::Tracker;

@@ -14,9 +14,17 @@ pub struct Limits {
     pub blobs: usize,
     /// Bytes of one blob. Registries stop far below; sums of sizes stay in their range.
     pub blob_bytes: u64,
+    /// Signatures, attestations, SBOMs and the like of one image, and of each other. An image
+    /// that is signed anew each night gathers hundreds.
+    pub referrers: usize,
+    /// Bytes of all of these together. SBOMs have a few MiB each.
+    pub referrer_bytes: u64,
+    /// How far it goes from the image to what refers to what refers to it. A signature on an
+    /// SBOM is the second step; what is further away is not looked for.
+    pub referrer_depth: usize,
     /// Blobs of one image on their way at once: enough to hide the pauses between requests.
     pub blobs_at_once: usize,
-    /// Manifests of one image read or written at once.
+    /// Manifests of one image read, written or looked for at once.
     pub manifests_at_once: usize,
     /// How often a cut source is opened again in one blob, as long as bytes come each time.
     pub resumes: usize,
@@ -32,6 +40,9 @@ impl Default for Limits {
             manifest_bytes: 16 * 1024 * 1024,
             blobs: 10_000,
             blob_bytes: 1 << 40,
+            referrers: 1_000,
+            referrer_bytes: 1 << 30,
+            referrer_depth: 2,
             blobs_at_once: 6,
             manifests_at_once: 8,
             resumes: 100,

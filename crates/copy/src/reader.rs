@@ -13,6 +13,7 @@ use protocol::ImageReference;
 use registry::{BlobStream, Client, Descriptor, ErrorKind, Hasher, Retry};
 
 use crate::error::CopyError;
+use crate::graph::Blob;
 use crate::limits::Limits;
 use crate::tracker::Attempt;
 
@@ -33,6 +34,7 @@ pub(crate) struct Reader {
     client: Client,
     source: ImageReference,
     blob: Descriptor,
+    urls: Vec<String>,
     limits: Limits,
     attempt: Arc<Attempt>,
     stream: BlobStream,
@@ -49,18 +51,19 @@ impl Reader {
     pub(crate) async fn open(
         client: &Client,
         source: &ImageReference,
-        blob: &Descriptor,
+        blob: &Blob,
         limits: &Limits,
         attempt: Arc<Attempt>,
     ) -> Result<Self, CopyError> {
-        let stream = client
-            .blob(source.registry(), source.repository(), blob, 0)
+        let Blob { descriptor: blob, urls, .. } = blob;
+        let stream = bytes_from(client, source, blob, urls, 0)
             .await
             .map_err(|error| CopyError::source(source, error).with_part(&blob.digest))?;
         Ok(Self {
             client: client.clone(),
             source: source.clone(),
             blob: blob.clone(),
+            urls: urls.clone(),
             limits: *limits,
             attempt,
             stream,
@@ -157,8 +160,8 @@ impl Reader {
         let tries = u32::try_from(self.fruitless).unwrap_or(u32::MAX);
         tokio::time::sleep(RESUME_PAUSE.saturating_mul(tries)).await;
         self.read_at_open = self.read;
-        let (registry, repository) = (self.source.registry(), self.source.repository());
-        match self.client.blob(registry, repository, &self.blob, self.read).await {
+        let again = bytes_from(&self.client, &self.source, &self.blob, &self.urls, self.read);
+        match again.await {
             Ok(stream) => {
                 self.stream = stream;
                 Ok(())
@@ -172,5 +175,23 @@ impl Reader {
     fn wrong(&self, found: &str) -> CopyError {
         let message = format!("blob {}: {found}", self.blob.digest);
         CopyError::found(&self.source, ErrorKind::DigestMismatch, message)
+    }
+}
+
+/// The bytes from `from` on: the source's or, of a foreign layer that it does not have, those
+/// of the layer's owner.
+async fn bytes_from(
+    client: &Client,
+    source: &ImageReference,
+    blob: &Descriptor,
+    urls: &[String],
+    from: u64,
+) -> Result<BlobStream, registry::Error> {
+    let (registry, repository) = (source.registry(), source.repository());
+    match client.blob(registry, repository, blob, from).await {
+        Err(error) if error.kind() == ErrorKind::NotFound && !urls.is_empty() => {
+            client.foreign_blob(registry, blob, urls, from).await
+        }
+        bytes => bytes,
     }
 }

@@ -35,11 +35,21 @@ impl Tracker {
 
     /// What there is to do. A copy that is tried again begins anew.
     pub(crate) fn begin(&self, blobs: &[Blob]) {
+        let counts = &self.counts;
+        for count in
+            [&counts.layers_done, &counts.layers_total, &counts.bytes_done, &counts.bytes_total]
+        {
+            count.store(0, Relaxed);
+        }
+        self.more(blobs);
+    }
+
+    /// There is more to do than was known at the beginning.
+    pub(crate) fn more(&self, blobs: &[Blob]) {
         let layers = blobs.iter().filter(|blob| blob.role == Role::Layer).count();
-        self.counts.layers_done.store(0, Relaxed);
-        self.counts.bytes_done.store(0, Relaxed);
-        self.counts.layers_total.store(layers as u64, Relaxed);
-        self.counts.bytes_total.store(blobs.iter().map(|blob| blob.descriptor.size).sum(), Relaxed);
+        self.counts.layers_total.fetch_add(layers as u64, Relaxed);
+        let bytes = blobs.iter().map(|blob| blob.descriptor.size).sum();
+        self.counts.bytes_total.fetch_add(bytes, Relaxed);
     }
 
     /// A blob is at the target; `bytes` of it were not counted yet.

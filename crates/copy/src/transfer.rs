@@ -43,14 +43,14 @@ struct Failed {
 impl Transfer<'_> {
     /// Sees to it that the target has a blob.
     pub(crate) async fn ensure(&self, blob: &Blob) -> Result<Moved, CopyError> {
-        let Blob { descriptor, role } = blob;
+        let Blob { descriptor, role, .. } = blob;
         let (registry, repository) = self.place();
         let _turn = self.flights.turn(registry, &descriptor.digest).await;
         let exists = self.client.blob_exists(registry, repository, descriptor).await;
         let moved = if exists.map_err(|error| self.at_target(descriptor, error))? {
             Moved::Skipped
         } else {
-            self.mount_or_send(descriptor).await?
+            self.mount_or_send(blob).await?
         };
         self.origins.record(registry, repository, &descriptor.digest);
         let uncounted = if moved == Moved::Skipped { descriptor.size } else { 0 };
@@ -58,8 +58,8 @@ impl Transfer<'_> {
         Ok(moved)
     }
 
-    async fn mount_or_send(&self, blob: &Descriptor) -> Result<Moved, CopyError> {
-        let opened = match self.mount(blob).await {
+    async fn mount_or_send(&self, blob: &Blob) -> Result<Moved, CopyError> {
+        let opened = match self.mount(&blob.descriptor).await {
             Some(Mount::Done) => return Ok(Moved::Skipped),
             Some(Mount::Upload(upload)) => Some(*upload),
             None => None,
@@ -94,7 +94,8 @@ impl Transfer<'_> {
     }
 
     /// One try. The upload is opened first: a reader waits for nobody (`registry`'s lanes).
-    async fn send(&self, blob: &Descriptor, upload: Option<Upload>) -> Result<(), Failed> {
+    async fn send(&self, whole: &Blob, upload: Option<Upload>) -> Result<(), Failed> {
+        let blob = &whole.descriptor;
         let (registry, repository) = self.place();
         let at_once = |error| Failed { error, again: false };
         let upload = match upload {
@@ -108,8 +109,16 @@ impl Transfer<'_> {
             return self.send_nothing(blob, &upload).await;
         }
         let attempt = Arc::new(self.tracker.attempt());
+        if let Some(data) = &whole.data {
+            attempt.passed(data.len());
+            let body = stream::iter([Ok::<_, SourceFailed>(data.clone())]);
+            let put = upload.put(blob, body).await;
+            put.map_err(|error| Failed { error: self.at_target(blob, error), again: true })?;
+            attempt.keep();
+            return Ok(());
+        }
         let reader =
-            Reader::open(self.client, self.source, blob, self.limits, Arc::clone(&attempt)).await;
+            Reader::open(self.client, self.source, whole, self.limits, Arc::clone(&attempt)).await;
         let reader = reader.map_err(at_once)?;
         let failure = Failure::default();
         let put = upload.put(blob, reader.into_stream(Arc::clone(&failure))).await;

@@ -2,7 +2,7 @@
 //! retry around them. The verbs stand in `manifests`, `blobs` and `upload`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use http::{Method, StatusCode, header};
@@ -12,6 +12,7 @@ use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
 use crate::error::{Error, ErrorKind, Operation};
+use crate::guard::NamedBy;
 use crate::lane::{Closed, Lane};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Request, Scope};
@@ -30,6 +31,8 @@ struct Shared {
     /// For registries with certificates of their own.
     special: HashMap<Registry, Transport>,
     usual: Transport,
+    /// For hosts that images name; made when the first image does.
+    strangers: OnceLock<Result<Transport, String>>,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
 }
 
@@ -45,19 +48,22 @@ impl Client {
     /// A client. Reads the system's certificates; opens no connection.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let roots = system_roots();
-        let usual = Transport::new(roots.clone(), config.timeouts).map_err(ConfigError::Http)?;
+        let transport = |roots| {
+            Transport::new(roots, config.timeouts, NamedBy::Registry).map_err(ConfigError::Http)
+        };
+        let usual = transport(roots.clone())?;
         let mut special = HashMap::new();
         for (registry, of_registry) in &config.registries {
             let Some(pem) = &of_registry.ca_pem else { continue };
             let roots = with_certificates(roots.clone(), pem).map_err(|reason| {
                 ConfigError::Certificates { registry: registry.clone(), reason }
             })?;
-            let transport = Transport::new(roots, config.timeouts).map_err(ConfigError::Http)?;
-            special.insert(registry.clone(), transport);
+            special.insert(registry.clone(), transport(roots)?);
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
         let lanes = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, lanes }) })
+        let strangers = OnceLock::new();
+        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, strangers, lanes }) })
     }
 
     /// How often and how soon requests are tried again.
@@ -91,6 +97,26 @@ impl Client {
         let new = || Arc::new(Lane::new(shared.config.permits, shared.config.retry.max_wait));
         let lane = Arc::clone(lanes.entry(registry.clone()).or_insert_with(new));
         Ok(Site { home, transport, lane })
+    }
+
+    /// A host that an image names. It is dialled as a registry is only where the configuration
+    /// says how.
+    pub(crate) fn foreign_site(
+        &self,
+        operation: Operation,
+        host: &Registry,
+        home: Endpoint,
+    ) -> Result<Site, Error> {
+        let site = self.site(operation, host)?;
+        let shared = &self.shared;
+        if shared.config.registries.contains_key(host) {
+            return Ok(Site { home, ..site });
+        }
+        let new = || Transport::new(system_roots(), shared.config.timeouts, NamedBy::Image);
+        let transport = shared.strangers.get_or_init(new).clone();
+        let transport = transport
+            .map_err(|message| Error::new(ErrorKind::Unsupported, operation, host, message))?;
+        Ok(Site { home, transport, ..site })
     }
 
     /// Sends a request that can be sent twice; Ok is a 2xx.

@@ -26,10 +26,14 @@ pub enum Operation {
     GetManifest,
     /// Writing a manifest.
     PutManifest,
+    /// Listing what refers to a manifest.
+    ListReferrers,
     /// Looking a blob up.
     HeadBlob,
     /// Reading a blob.
     GetBlob,
+    /// Reading a foreign layer from where its owner keeps it.
+    GetForeignBlob,
     /// Mounting a blob from another repository.
     MountBlob,
     /// Opening an upload.
@@ -48,8 +52,10 @@ impl fmt::Display for Operation {
             Self::HeadManifest => "look up the manifest",
             Self::GetManifest => "read the manifest",
             Self::PutManifest => "write the manifest",
+            Self::ListReferrers => "list the referrers of",
             Self::HeadBlob => "look up the blob",
             Self::GetBlob => "read the blob",
+            Self::GetForeignBlob => "read the foreign layer",
             Self::MountBlob => "mount the blob",
             Self::StartUpload => "open an upload",
             Self::PutBlob => "write the blob",

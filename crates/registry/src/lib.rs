@@ -1,7 +1,8 @@
 //! A client for OCI registries: layers of one concern each below, verbs over descriptors above.
 //!
 //! ```text
-//! manifests, blobs, upload     the verbs: what a caller wants
+//! manifests, referrers,        the verbs: what a caller wants
+//! blobs, upload, foreign
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
 //!     lane                     how many at once, and whether this registry asked us to wait
@@ -21,12 +22,14 @@ mod config;
 mod credentials;
 mod descriptor;
 mod error;
+mod foreign;
 mod guard;
 mod hasher;
 mod lane;
 pub mod limits;
 mod manifests;
 mod redirect;
+mod referrers;
 mod request;
 mod retry;
 mod transport;
@@ -39,5 +42,6 @@ pub use credentials::{Anonymous, Credential, Credentials, CredentialsError, Dock
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
+pub use referrers::Referrer;
 pub use retry::RetryPolicy;
 pub use upload::{BodyError, Mount, Upload};

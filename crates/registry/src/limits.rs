@@ -22,6 +22,13 @@ pub(crate) const MAX_ERROR_CODES: usize = 4;
 /// The longest media type (RFC 6838, section 4.2: 127 characters each for type and subtype).
 pub(crate) const MAX_MEDIA_TYPE_LENGTH: usize = 255;
 
+/// Pages of one list of referrers that are read: a registry fills each up to its own limit, and
+/// the usual list has one.
+pub(crate) const MAX_REFERRER_PAGES: usize = 50;
+
+/// URLs of one foreign layer that are tried. One is usual.
+pub(crate) const MAX_FOREIGN_URLS: usize = 4;
+
 /// Redirects followed for one request: a blob is one hop from its store, two behind a CDN.
 pub(crate) const MAX_REDIRECTS: usize = 5;
 

@@ -31,6 +31,9 @@ pub struct Builder {
     tls: Option<Arc<rustls::ServerConfig>>,
     access: Access,
     dropped_above: Option<u64>,
+    no_referrers: bool,
+    referrers_page: Option<usize>,
+    accepts_sparse: bool,
 }
 
 impl Builder {
@@ -69,6 +72,27 @@ impl Builder {
         self
     }
 
+    /// No referrers API: 404, and no `OCI-Subject`.
+    #[must_use]
+    pub fn without_referrers(mut self) -> Self {
+        self.no_referrers = true;
+        self
+    }
+
+    /// The referrers API lists so many at once, and a `Link` to the rest.
+    #[must_use]
+    pub fn referrers_page(mut self, referrers: usize) -> Self {
+        self.referrers_page = Some(referrers);
+        self
+    }
+
+    /// Takes manifests that name others which are not here, and foreign layers likewise.
+    #[must_use]
+    pub fn accept_sparse(mut self) -> Self {
+        self.accepts_sparse = true;
+        self
+    }
+
     /// Starts it on a free port of 127.0.0.1; it ends with the runtime.
     pub async fn start(self) -> ScriptedRegistry {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -77,6 +101,9 @@ impl Builder {
             secure: self.tls.is_some(),
             access: self.access,
             dropped_above: self.dropped_above.unwrap_or(u64::MAX),
+            has_referrers: !self.no_referrers,
+            referrers_page: self.referrers_page.unwrap_or(usize::MAX),
+            accepts_sparse: self.accepts_sparse,
             store: Mutex::default(),
             script: Mutex::default(),
             log: Mutex::default(),
@@ -97,6 +124,9 @@ struct Shared {
     secure: bool,
     access: Access,
     dropped_above: u64,
+    has_referrers: bool,
+    referrers_page: usize,
+    accepts_sparse: bool,
     store: Mutex<Store>,
     script: Mutex<Script>,
     log: Mutex<Vec<Recorded>>,
@@ -134,6 +164,13 @@ impl ScriptedRegistry {
 
     /// Keeps an image with all it names, under a tag.
     pub fn push(&self, image: &Image, repository: &str, tag: &str) {
+        self.push_untagged(image, repository);
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).tags.insert(tag.to_owned(), image.digest.clone());
+    }
+
+    /// Keeps an image with all it names, by its digest alone.
+    pub fn push_untagged(&self, image: &Image, repository: &str) {
         let mut store = self.shared.store.lock().unwrap();
         let repository = store.repository(repository);
         for part in image.all() {
@@ -141,7 +178,6 @@ impl ScriptedRegistry {
             let manifest = (part.media_type.clone(), part.manifest.clone());
             repository.manifests.insert(part.digest.clone(), manifest);
         }
-        repository.tags.insert(tag.to_owned(), image.digest.clone());
     }
 
     /// Keeps a blob.
@@ -153,6 +189,11 @@ impl ScriptedRegistry {
     /// Loses a blob, whatever manifests name it.
     pub fn lose_blob(&self, repository: &str, digest: &Digest) {
         self.shared.store.lock().unwrap().repository(repository).blobs.remove(digest);
+    }
+
+    /// Loses a manifest, whatever tags and indexes name it.
+    pub fn lose_manifest(&self, repository: &str, digest: &Digest) {
+        self.shared.store.lock().unwrap().repository(repository).manifests.remove(digest);
     }
 
     /// A blob that is here.

@@ -15,6 +15,8 @@ pub enum Kind {
     Blob,
     /// An upload, or a mount.
     Upload,
+    /// The referrers of a manifest.
+    Referrers,
     /// None of these.
     Other,
 }

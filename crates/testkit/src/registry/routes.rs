@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use hyper::body::Incoming;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Shared;
 use super::fault::Fault;
@@ -36,6 +36,7 @@ pub(super) fn kind_of(path: &str) -> Kind {
         _ if path.contains("/blobs/uploads/") => Kind::Upload,
         _ if path.contains("/blobs/") => Kind::Blob,
         _ if path.contains("/manifests/") => Kind::Manifest,
+        _ if path.contains("/referrers/") => Kind::Referrers,
         _ => Kind::Other,
     }
 }
@@ -45,6 +46,7 @@ fn take_apart(path: &str, kind: Kind) -> Target {
     let divider = match kind {
         Kind::Upload => "/blobs/uploads/",
         Kind::Blob => "/blobs/",
+        Kind::Referrers => "/referrers/",
         _ => "/manifests/",
     };
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
@@ -83,6 +85,7 @@ pub(super) async fn route(
         (Kind::Ping, _) => Ok(Reply::new(200, "{}")),
         (Kind::Manifest, &Method::PUT) => put_manifest(shared, &target, faults, body).await,
         (Kind::Manifest, _) => Ok(manifest(shared, &target)),
+        (Kind::Referrers, _) if shared.has_referrers => Ok(referrers(shared, &target)),
         (Kind::Blob, _) => Ok(blob(shared, &target, &request, faults)),
         (Kind::Upload, _) => uploads::upload(shared, &target, &request, faults, body).await,
         _ => Ok(Reply::error(404, "UNSUPPORTED")),
@@ -113,7 +116,7 @@ async fn put_manifest(
     let digest = digest_of(&bytes);
     let mut store = shared.store.lock().unwrap();
     let repository = store.repository(&target.repository);
-    if repository.missing(&parsed).is_some() {
+    if repository.missing(&parsed, shared.accepts_sparse).is_some() {
         return Ok(Reply::error(404, "MANIFEST_BLOB_UNKNOWN"));
     }
     if !target.last.contains(':') {
@@ -123,7 +126,27 @@ async fn put_manifest(
     }
     let media_type = parsed["mediaType"].as_str().unwrap_or(crate::media::MANIFEST).to_owned();
     repository.manifests.insert(digest.clone(), (media_type, Bytes::from(bytes)));
-    Ok(Reply::new(201, "").with("docker-content-digest", &digest))
+    let reply = Reply::new(201, "").with("docker-content-digest", &digest);
+    Ok(match parsed["subject"]["digest"].as_str().filter(|_| shared.has_referrers) {
+        Some(subject) => reply.with("oci-subject", subject),
+        None => reply,
+    })
+}
+
+/// The manifests with this subject, page by page (distribution-spec, "Listing Referrers").
+fn referrers(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    let all = store.repository(&target.repository).referrers(&target.last);
+    let from: usize = target.parameter("from").map_or(0, |from| from.parse().unwrap());
+    let page: Vec<_> = all.iter().skip(from).take(shared.referrers_page).collect();
+    let next = from + page.len();
+    let index = json!({"schemaVersion": 2, "mediaType": crate::media::INDEX, "manifests": page});
+    let reply = Reply::new(200, index.to_string()).with("content-type", crate::media::INDEX);
+    if next >= all.len() {
+        return reply;
+    }
+    let path = format!("/v2/{}/referrers/{}", target.repository, target.last);
+    reply.with("link", &format!("<{path}?from={next}>; rel=\"next\""))
 }
 
 fn blob(shared: &Shared, target: &Target, request: &Recorded, faults: &[Fault]) -> Reply {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use bytes::Bytes;
 use protocol::Digest;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::content::Content;
 
@@ -45,8 +45,31 @@ impl Repository {
         Some((digest, manifest))
     }
 
-    /// A digest that a manifest names and that is not here.
-    pub(super) fn missing(&self, manifest: &Value) -> Option<String> {
+    /// Descriptors of the manifests that have this subject, in the order of their digests.
+    pub(super) fn referrers(&self, subject: &str) -> Vec<Value> {
+        let mut found = Vec::new();
+        for (digest, (media_type, bytes)) in &self.manifests {
+            let manifest: Value = serde_json::from_slice(bytes).unwrap_or_default();
+            if manifest["subject"]["digest"] != subject {
+                continue;
+            }
+            let own = &manifest["artifactType"];
+            let kind = if own.is_string() { own } else { &manifest["config"]["mediaType"] };
+            found.push(json!({
+                "mediaType": media_type,
+                "digest": digest.to_string(),
+                "size": bytes.len(),
+                "artifactType": kind,
+                "annotations": manifest["annotations"],
+            }));
+        }
+        found.sort_by_key(|descriptor| descriptor["digest"].to_string());
+        found
+    }
+
+    /// A digest that a manifest names and that is not here. A sparse one may lack manifests and
+    /// foreign layers.
+    pub(super) fn missing(&self, manifest: &Value, sparse: bool) -> Option<String> {
         let digest = |descriptor: &Value| descriptor["digest"].as_str().map(ToOwned::to_owned);
         let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
         let lacks_manifest = |named: &String| {
@@ -55,8 +78,10 @@ impl Repository {
         let lacks_blob = |named: &String| {
             named.parse().is_ok_and(|digest: Digest| !self.blobs.contains_key(&digest))
         };
-        let child = list("manifests").iter().filter_map(digest).find(lacks_manifest);
+        let children = if sparse { Vec::new() } else { list("manifests") };
+        let child = children.iter().filter_map(digest).find(lacks_manifest);
         let mut blobs = list("layers");
+        blobs.retain(|layer| !(sparse && layer["urls"].is_array()));
         blobs.extend(list("blobs"));
         blobs.push(manifest["config"].clone());
         child.or_else(|| blobs.iter().filter_map(digest).find(lacks_blob))
