@@ -1,7 +1,6 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
 //! write manifests, children first; then what refers to them; set tags last.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
@@ -12,9 +11,10 @@ use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
 use crate::limits::Limits;
+use crate::listing::{Unlisted, list_at_target};
 use crate::manifest;
 use crate::origins::{Origins, RecentOrigins};
-use crate::referrers::{self, Referrer, Search, Unlisted};
+use crate::referrers::{Referrer, Search};
 use crate::scope::Scope;
 use crate::tracker::Tracker;
 use crate::transfer::{Moved, Transfer};
@@ -146,13 +146,13 @@ impl Copier {
             unlisted.extend(self.write(target, graph.root(), by_digest).await?);
         }
         self.copy_referrers(job, &referrers, tracker, &mut outcome, &mut unlisted).await?;
-        self.list_at_target(target, unlisted).await?;
+        list_at_target(client, &self.flights, limits, target, unlisted).await?;
         let mut late = Vec::new();
         for place in places {
             late.extend(self.write(target, graph.root(), place.at).await?);
         }
         if !root_first {
-            self.list_at_target(target, late).await?;
+            list_at_target(client, &self.flights, limits, target, late).await?;
         }
         Ok(outcome)
     }
@@ -272,17 +272,15 @@ impl Copier {
         match put.await {
             Ok(Some(_)) => Ok(None),
             Ok(None) => Ok(manifest::as_referrer(descriptor, bytes)),
-            Err(error) if manifest.is_sparse && refuses_content(&error) => {
-                let (status, codes) = (error.status().unwrap_or_default(), error.codes().join(" "));
-                let platforms = self.scope.platform_list();
-                let message = format!(
-                    "it wants every platform of an index ({status} {codes}), and this copy takes \
-                     only {platforms}; copy all platforms, or set the registry to accept an index \
-                     without some"
-                );
-                Err(CopyError::not_taken(target, message).with_part(&descriptor.digest))
+            Err(error) => {
+                let left_out = manifest.left_out;
+                let objection = left_out.and_then(|what| self.scope.objection(what, &error));
+                let error = match objection {
+                    Some(objection) => CopyError::not_taken(target, objection),
+                    None => CopyError::target(target, error),
+                };
+                Err(error.with_part(&descriptor.digest))
             }
-            Err(error) => Err(CopyError::target(target, error).with_part(&descriptor.digest)),
         }
     }
 
@@ -335,33 +333,4 @@ impl Copier {
         unlisted.extend(self.write(target, graph.root(), at).await?);
         Ok((outcome, unlisted))
     }
-
-    /// Lists referrers under their subjects at a target that does not do so by itself.
-    async fn list_at_target(
-        &self,
-        target: &ImageReference,
-        unlisted: Vec<Unlisted>,
-    ) -> Result<(), CopyError> {
-        let mut by_subject: BTreeMap<_, Vec<_>> = BTreeMap::new();
-        for (subject, entry) in unlisted {
-            by_subject.entry(subject).or_default().push(entry);
-        }
-        let listed: Vec<_> = by_subject
-            .into_iter()
-            .map(|(subject, entries)| {
-                let listed = async move {
-                    let _turn = self.flights.turn(target.registry(), &subject).await;
-                    referrers::list_at_target(&self.client, target, &subject, &entries).await
-                };
-                listed.boxed()
-            })
-            .collect();
-        let listed = stream::iter(listed).buffer_unordered(self.limits.manifests_at_once);
-        listed.try_collect::<()>().await
-    }
-}
-
-/// Whether a registry refused a manifest for what it names.
-fn refuses_content(error: &registry::Error) -> bool {
-    matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Malformed) && error.status().is_some()
 }

@@ -12,7 +12,7 @@ use crate::error::CopyError;
 use crate::limits::Limits;
 use crate::manifest;
 use crate::platform::Platform;
-use crate::scope::{self, ForeignLayers, Scope};
+use crate::scope::{self, ForeignLayers, LeftOut, Scope};
 
 /// What a blob is for. The engine moves both alike; people count layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,8 +39,8 @@ pub(crate) struct Manifest {
     pub(crate) bytes: Bytes,
     /// Those that travel.
     pub(crate) children: Vec<Digest>,
-    /// It names manifests that do not travel.
-    pub(crate) is_sparse: bool,
+    /// What it names and does not travel.
+    pub(crate) left_out: Option<LeftOut>,
 }
 
 /// An image, as much of it as is in scope.
@@ -172,17 +172,22 @@ impl<'a> Reading<'a> {
         let named = manifest::read(&descriptor.media_type, &bytes)
             .map_err(|flaw| CopyError::found(self.source, flaw.kind, flaw.message))?;
         self.manifest_bytes += bytes.len() as u64;
+        let mut left_out = None;
         for blob in named.blobs {
-            self.add_blob(blob)?;
+            if !self.add_blob(blob)? {
+                left_out = Some(LeftOut::ForeignLayers);
+            }
         }
         self.platforms.extend(named.manifests.iter().filter_map(|child| child.platform.clone()));
         let all = named.manifests.len();
         let chosen = self.scope.choose(named.manifests);
-        let is_sparse = chosen.len() < all;
+        if chosen.len() < all {
+            left_out = Some(LeftOut::Platforms);
+        }
         let children = chosen.iter().map(|child| child.descriptor.digest.clone()).collect();
         self.seen.insert(descriptor.digest.clone());
         let digest = descriptor.digest.clone();
-        self.manifests.insert(digest, Manifest { descriptor, bytes, children, is_sparse });
+        self.manifests.insert(digest, Manifest { descriptor, bytes, children, left_out });
         let mut wanted = Vec::new();
         for child in chosen.into_iter().map(|child| child.descriptor) {
             if self.seen.insert(child.digest.clone()) {
@@ -195,7 +200,8 @@ impl<'a> Reading<'a> {
         Ok(wanted)
     }
 
-    fn add_blob(&mut self, mut blob: Blob) -> Result<(), CopyError> {
+    /// Takes a blob in; tells whether it travels.
+    fn add_blob(&mut self, mut blob: Blob) -> Result<bool, CopyError> {
         let digest = blob.descriptor.digest.clone();
         match (blob.descriptor.media_type.is_foreign_layer(), self.scope.foreign_layers) {
             // Where else there is a copy of what the source hands out is nobody's matter.
@@ -203,7 +209,7 @@ impl<'a> Reading<'a> {
             (true, ForeignLayers::Fetch) => {}
             (true, ForeignLayers::Skip) => {
                 tracing::info!(source = %self.source, layer = %digest, "a foreign layer is skipped");
-                return Ok(());
+                return Ok(false);
             }
             (true, ForeignLayers::Refuse) => {
                 let message = format!(
@@ -232,7 +238,8 @@ impl<'a> Reading<'a> {
                 self.blobs.push(blob);
             }
         }
-        self.check("layers and configs", self.blobs.len() as u64, self.limits.blobs as u64)
+        self.check("layers and configs", self.blobs.len() as u64, self.limits.blobs as u64)?;
+        Ok(true)
     }
 
     fn check(&self, what: &str, number: u64, limit: u64) -> Result<(), CopyError> {
@@ -255,7 +262,7 @@ impl<'a> Reading<'a> {
         }
         let is_there = |wanted: &&Platform| self.platforms.iter().any(|one| wanted.covers(one));
         let absent: Vec<_> = wanted.iter().filter(|wanted| !is_there(wanted)).collect();
-        let (there, list) = (scope::list(&self.platforms), self.scope.platform_list());
+        let (there, list) = (scope::list(&self.platforms), scope::list(wanted));
         if absent.len() == wanted.len() {
             let message = format!("it is not there for {list}, only for {there}");
             return Err(CopyError::found(self.source, ErrorKind::Unsupported, message));

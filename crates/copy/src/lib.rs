@@ -6,14 +6,15 @@
 //!     platform   as people write them, and as an index states them
 //!   graph     the source's manifests, read down to the blobs that they name
 //!     manifest   one manifest: what it names, and whether it can be copied
-//!   referrers signatures and the like: found at the source, kept findable at the target
+//!   referrers signatures and the like, found at the source
+//!   listing   lists of these, at targets that keep none
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
 //!     reader     the source's bytes, hashed as they pass, going on after a cut
 //! ```
 //!
 //! What holds at each moment: no wrong byte is ever committed at the target, no manifest is
-//! there before what it names, and a tag is set last. A copy that was interrupted anywhere is
+//! there before what of it travels, and a tag is set last. A copy that was interrupted anywhere is
 //! simply begun again: what is there is skipped.
 //!
 //! It knows no HTTP server, no ledger and no trigger; what it asks of the rest of the house is
@@ -24,6 +25,7 @@ mod error;
 mod flights;
 mod graph;
 mod limits;
+mod listing;
 mod manifest;
 mod origins;
 mod platform;

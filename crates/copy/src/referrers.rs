@@ -1,15 +1,12 @@
 //! What refers to an image: signatures, attestations, SBOMs. Found at the source, by its
-//! referrers API or the index that stands in for it, and by cosign's tags; kept findable at a
-//! target that has no such API.
+//! referrers API or the index that stands in for it, and by cosign's tags.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference, Tag};
 use registry::{Client, ErrorKind, ManifestRef};
-use serde_json::{Value, json};
 
 use crate::error::CopyError;
 use crate::graph::Graph;
@@ -18,9 +15,6 @@ use crate::scope::{Referrers, Scope};
 
 /// What cosign adds to a digest to name the tag of a signature, attestation or SBOM.
 const COSIGN_SUFFIXES: [&str; 3] = [".sig", ".att", ".sbom"];
-
-/// The media type of the index that stands in for the API.
-const INDEX: &str = "application/vnd.oci.image.index.v1+json";
 
 /// Something that refers to the image, whole.
 pub(crate) struct Referrer {
@@ -222,89 +216,9 @@ fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
     COSIGN_SUFFIXES.iter().filter_map(move |suffix| format!("{dashed}{suffix}").parse().ok())
 }
 
-/// A manifest that a target took without listing it under its subject: the subject, and the
-/// entry for the list.
-pub(crate) type Unlisted = (Digest, Value);
-
-/// The index `known` with what is missing of `entries`; None where it has them all. What others
-/// put there stays as it is.
-fn merged(known: Option<&[u8]>, entries: &[Value]) -> Result<Option<Bytes>, NoIndex> {
-    let mut index = match known {
-        Some(bytes) => serde_json::from_slice(bytes).map_err(|_| NoIndex)?,
-        None => json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}),
-    };
-    let list = index.get_mut("manifests").and_then(Value::as_array_mut).ok_or(NoIndex)?;
-    let before = list.len();
-    for entry in entries {
-        if !list.iter().any(|known| known["digest"] == entry["digest"]) {
-            list.push(entry.clone());
-        }
-    }
-    let is_changed = list.len() > before;
-    Ok(is_changed.then(|| Bytes::from(index.to_string())))
-}
-
-/// The tag that should name an index names something else.
-#[derive(Debug, PartialEq, Eq)]
-struct NoIndex;
-
-/// Lists manifests under their subject at a target that does not do so by itself
-/// (distribution-spec, "Pushing Manifests with Subject"). Whoever calls sees to it that no two
-/// do so for one subject at once.
-pub(crate) async fn list_at_target(
-    client: &Client,
-    target: &ImageReference,
-    subject: &Digest,
-    entries: &[Value],
-) -> Result<(), CopyError> {
-    let (registry, repository) = (target.registry(), target.repository());
-    let failed = |error| CopyError::target(target, error).with_part(subject);
-    let at = ManifestRef::Tag(registry::Referrer::fallback_tag(subject));
-    let known = match client.manifest(registry, repository, &at).await {
-        Ok((descriptor, bytes)) if descriptor.media_type.is_index() => Ok(Some(bytes)),
-        Ok(_) => Err(NoIndex),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => return Err(failed(error)),
-    };
-    match known.and_then(|known| merged(known.as_deref(), entries)) {
-        Ok(None) => Ok(()),
-        Ok(Some(index)) => {
-            let media_type = INDEX.parse().expect("the type of an index is a media type");
-            let put = client.put_manifest(registry, repository, &at, &media_type, &index).await;
-            put.map(|_| ()).map_err(failed)
-        }
-        Err(NoIndex) => {
-            tracing::warn!(%target, tag = %at, "the tag is no list of referrers, and is let be");
-            Ok(())
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_list_keeps_what_others_put_there_and_grows_by_what_is_new() {
-        let known =
-            br#"{"manifests":[{"digest":"sha256:a","foreign":true}],"annotations":{"x":"y"}}"#;
-        let entry = |digest: &str| json!({"digest": digest});
-        assert_eq!(merged(Some(known), &[entry("sha256:a")]), Ok(None));
-        let grown = merged(Some(known), &[entry("sha256:b"), entry("sha256:b")]).unwrap().unwrap();
-        let grown: Value = serde_json::from_slice(&grown).unwrap();
-        let whole = json!({
-            "manifests": [{"digest": "sha256:a", "foreign": true}, {"digest": "sha256:b"}],
-            "annotations": {"x": "y"},
-        });
-        assert_eq!(grown, whole);
-    }
-
-    #[test]
-    fn what_is_no_list_is_not_touched() {
-        for known in ["[]", "{", r#"{"manifests":{}}"#, r#"{"layers":[]}"#] {
-            assert_eq!(merged(Some(known.as_bytes()), &[json!({})]), Err(NoIndex), "{known}");
-        }
-    }
 
     #[test]
     fn a_digest_that_is_too_long_has_no_cosign_tags() {

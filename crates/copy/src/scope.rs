@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::str::FromStr;
 
 use protocol::Digest;
-use registry::MediaType;
+use registry::{ErrorKind, MediaType};
 use serde::Deserialize;
 
 use crate::manifest::Child;
@@ -51,6 +51,15 @@ pub enum ForeignLayers {
     Fetch,
 }
 
+/// What a manifest names and does not travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeftOut {
+    /// Manifests of platforms that nobody wants.
+    Platforms,
+    /// Layers that are their owner's matter.
+    ForeignLayers,
+}
+
 /// Not a rule for foreign layers.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' is none of refuse, skip and fetch")]
@@ -88,9 +97,23 @@ impl Scope {
         Self { platforms: Vec::new(), ..self.clone() }
     }
 
-    /// The wanted platforms, for people.
-    pub(crate) fn platform_list(&self) -> String {
-        list(&self.platforms)
+    /// Why a target refused a manifest that names what was left out, and what to do; None where
+    /// that is not why.
+    pub(crate) fn objection(&self, left_out: LeftOut, error: &registry::Error) -> Option<String> {
+        let is_why = matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Malformed);
+        let status = error.status().filter(|_| is_why)?;
+        let codes = error.codes().iter().map(|code| format!(" {code}")).collect::<String>();
+        Some(match left_out {
+            LeftOut::Platforms => format!(
+                "it wants every platform of an index ({status}{codes}), and only {} is to be \
+                 copied; copy all platforms, or set the registry to accept an index without some",
+                list(&self.platforms)
+            ),
+            LeftOut::ForeignLayers => format!(
+                "it wants the foreign layers ({status}{codes}), which are skipped; fetch them with \
+                 their owner's leave, or set the registry to accept their URLs"
+            ),
+        })
     }
 
     /// The children of an index that travel. One without a platform does, unless it says that

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use copy::{Copier, ErrorKind, Job, Limits, Tracker};
+use copy::{Copier, ErrorKind, Job, Limits, Scope, Tracker};
 use protocol::{ImageReference, Naming, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, ManifestRef, RegistryConfig};
 use testkit::{Certificates, Content, DockerRegistry, Image, ScriptedRegistry, media};
@@ -72,6 +72,23 @@ async fn images_travel_through_two_docker_registries() {
     let third = job(&format!("{}/other:v1", origin.host()), &one.host());
     let mounted = copier.copy(&third, &Tracker::default()).await.unwrap();
     assert_eq!((mounted.blobs_moved, mounted.blobs_skipped), (0, 6));
+
+    // It has no referrers API, and takes no index without all of its platforms.
+    let signature = Image::referrer(&image, "application/vnd.example.signature", b"signature");
+    origin.push_untagged(&signature, "app");
+    origin.push(&image, "app", "v2");
+    let fourth = job(&format!("{}/app:v2", origin.host()), &one.host());
+    copier.copy(&fourth, &Tracker::default()).await.unwrap();
+    let target = &fourth.replica.reference;
+    let list = ManifestRef::Tag(image.digest_tag("").parse().unwrap());
+    let (_, list) = client.manifest(target.registry(), target.repository(), &list).await.unwrap();
+    assert!(String::from_utf8_lossy(&list).contains(&signature.digest.to_string()));
+
+    let scope = Scope { platforms: vec!["linux/arm64".parse().unwrap()], ..Scope::default() };
+    let fifth = job(&format!("{}/other:v1", origin.host()), &two.host());
+    let refused = copier.clone().with_scope(scope).copy(&fifth, &Tracker::default()).await;
+    let error = refused.unwrap_err().to_string();
+    assert!(error.contains("it wants every platform of an index (400 "), "{error}");
 
     let anonymous = ClientConfig { credentials: ClientConfig::default().credentials, ..config };
     let copier = Copier::new(Client::new(anonymous).unwrap(), Limits::default());

@@ -73,17 +73,19 @@ impl Client {
                 Err(error) => return Err(error),
             };
             pages += 1;
-            next = next_page(&answer)?.filter(|_| pages < MAX_REFERRER_PAGES);
+            next = next_page(&answer)?;
             if next.as_ref().is_some_and(|next| !site.home.is_home_of(next)) {
                 let message = "it has the rest of the referrers at another host";
                 return Err(answer.error(ErrorKind::Denied, message));
             }
             let malformed = answer.error(ErrorKind::Malformed, "it lists no referrers");
-            let too_many =
-                answer.error(ErrorKind::TooLarge, format!("it lists more than {at_most}"));
+            let too_many = answer.error(
+                ErrorKind::TooLarge,
+                format!("it lists more than {at_most}, or on too many pages"),
+            );
             let page = answer.bytes(MAX_MANIFEST_BYTES).await?;
             found.extend(Referrer::read_list(&page).ok_or(malformed)?);
-            if found.len() > at_most || (pages == MAX_REFERRER_PAGES && next.is_some()) {
+            if found.len() > at_most || (pages >= MAX_REFERRER_PAGES && next.is_some()) {
                 return Err(too_many);
             }
         }

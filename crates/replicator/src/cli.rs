@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
+use copy::{ForeignLayers, Platform, Referrers, Scope};
 use protocol::ImageReference;
 
 /// Copies images to a registry of your own, and tells the Kubewarden policy where they are.
@@ -27,7 +28,7 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Copy one image now, with all its platforms, and show how far it is
+    /// Copy one image now, with all its platforms and signatures, and show how far it is
     Copy {
         /// The image to copy
         source: ImageReference,
@@ -36,7 +37,31 @@ pub(crate) enum Command {
         /// A configuration whose registries and credentials are used
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        #[command(flatten)]
+        scope: ScopeArgs,
     },
+}
+
+/// What of an image is copied.
+#[derive(Debug, Args)]
+pub(crate) struct ScopeArgs {
+    /// Copy only this platform of an index, as in linux/arm64; can be given more than once
+    #[arg(long = "platform", value_name = "PLATFORM")]
+    platforms: Vec<Platform>,
+    /// Copy no signatures, attestations and SBOMs
+    #[arg(long)]
+    no_referrers: bool,
+    /// What to do with layers that their owner keeps from being pushed: refuse, skip or fetch
+    #[arg(long, value_name = "RULE", default_value = "refuse")]
+    foreign_layers: ForeignLayers,
+}
+
+impl From<ScopeArgs> for Scope {
+    fn from(args: ScopeArgs) -> Self {
+        let referrers = if args.no_referrers { Referrers::Nothing } else { Referrers::All };
+        let ScopeArgs { platforms, foreign_layers, .. } = args;
+        Self { platforms, referrers, foreign_layers }
+    }
 }
 
 /// What the process ends with.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::{ForeignLayers, MediaType, Platform, Referrers, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
     pub(crate) registries: Registries,
+    /// What of an image is copied.
+    pub(crate) scope: Scope,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -125,6 +128,37 @@ struct RegistryFile {
 #[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
+    #[serde(default)]
+    platforms: Vec<Platform>,
+    #[serde(default)]
+    referrers: ReferrersFile,
+    #[serde(default)]
+    foreign_layers: ForeignLayers,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReferrersFile {
+    enabled: bool,
+    artifact_types: Vec<MediaType>,
+}
+
+impl Default for ReferrersFile {
+    fn default() -> Self {
+        Self { enabled: true, artifact_types: Vec::new() }
+    }
+}
+
+impl CopyFile {
+    fn scope(self) -> Scope {
+        let ReferrersFile { enabled, artifact_types } = self.referrers;
+        let referrers = match (enabled, artifact_types.is_empty()) {
+            (false, _) => Referrers::Nothing,
+            (true, true) => Referrers::All,
+            (true, false) => Referrers::OfTypes(artifact_types),
+        };
+        Scope { platforms: self.platforms, referrers, foreign_layers: self.foreign_layers }
+    }
 }
 
 impl Config {
@@ -139,6 +173,7 @@ impl Config {
             target: target.with_naming(file.target.naming),
             registries: load_registries(&file.registries, file.credentials.as_deref())?,
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
+            scope: file.copy.scope(),
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
         })
     }

@@ -19,7 +19,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use copy::Copier;
+use copy::{Copier, Scope};
 use protocol::ImageReference;
 use tracing_subscriber::EnvFilter;
 
@@ -48,13 +48,18 @@ fn run(command: Command) -> Exit {
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
-        Command::Copy { source, target, config } => {
-            runtime.block_on(copy_one(source, target, config.as_deref()))
+        Command::Copy { source, target, config, scope } => {
+            runtime.block_on(copy_one(source, target, config.as_deref(), scope.into()))
         }
     }
 }
 
-async fn copy_one(source: ImageReference, target: ImageReference, config: Option<&Path>) -> Exit {
+async fn copy_one(
+    source: ImageReference,
+    target: ImageReference,
+    config: Option<&Path>,
+    scope: Scope,
+) -> Exit {
     let registries = match config.map(Registries::load).transpose() {
         Ok(registries) => registries.unwrap_or_default(),
         Err(error) => return fail(Exit::Usage, &error.to_string()),
@@ -63,7 +68,7 @@ async fn copy_one(source: ImageReference, target: ImageReference, config: Option
         Ok(client) => client,
         Err(error) => return fail(Exit::Failed, &error.to_string()),
     };
-    let copier = Copier::new(client, copy::Limits::default());
+    let copier = Copier::new(client, copy::Limits::default()).with_scope(scope);
     match copy_command::copy(&copier, source, target.clone()).await {
         Ok(outcome) => {
             println!("{}@{}", target.name(), outcome.digest);

@@ -27,7 +27,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = Copier::new(config.registries.client()?, copy::Limits::default());
+    let copier =
+        Copier::new(config.registries.client()?, copy::Limits::default()).with_scope(config.scope);
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)

@@ -24,6 +24,10 @@ registries:
 credentials: DIR/config.json
 copy:
   workers: 7
+  platforms: [linux/amd64, linux/arm64/v8]
+  referrers:
+    artifact_types: [application/spdx+json]
+  foreign_layers: skip
 drain_ms: 1500
 ";
 
@@ -50,6 +54,11 @@ fn a_whole_configuration_is_read() {
         "registry.corp/mirror".parse::<TargetRoot>().unwrap().with_naming(Naming::Flat)
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
+    let platforms = ["linux/amd64", "linux/arm64"].map(|one| one.parse().unwrap());
+    assert_eq!(config.scope.platforms, platforms);
+    let types = vec!["application/spdx+json".parse().unwrap()];
+    assert_eq!(config.scope.referrers, Referrers::OfTypes(types));
+    assert_eq!(config.scope.foreign_layers, ForeignLayers::Skip);
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
     assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
@@ -60,6 +69,15 @@ fn what_is_left_out_has_a_default() {
     let start = CONFIG.find("registries:").unwrap();
     let config = load(&CONFIG[..start]).unwrap();
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
+    assert_eq!(config.scope.platforms, []);
+    assert_eq!(config.scope.referrers, Referrers::All);
+    assert_eq!(config.scope.foreign_layers, ForeignLayers::Refuse);
+}
+
+#[test]
+fn referrers_can_be_left_out() {
+    let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
+    assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
 }
 
 #[test]
@@ -73,6 +91,9 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),
         CONFIG.replace("workers: 7", "workers: 0"),
+        CONFIG.replace("linux/arm64/v8", "arm64"),
+        CONFIG.replace("foreign_layers: skip", "foreign_layers: push"),
+        CONFIG.replace("artifact_types:", "types:"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),
