@@ -33,22 +33,23 @@ by_crane() {
 
 by_regctl() { REGCTL_CONFIG="$WORK/clients/regctl.json" regctl image copy "$1" "$2" >/dev/null; }
 
-# The floor: what a copy costs where nothing is checked, hashed, looked up or tried again.
+# The floor, for an image with one large layer: what a copy costs where nothing is checked, hashed,
+# looked up or tried again.
 by_curl() {
-    local from to manifests blobs child
+    local from to manifest digest location
     from="$scheme://${1%%/*}/v2/$(path_of "$1")" to="$scheme://${2%%/*}/v2/$(path_of "$2")"
-    manifests="$(mktemp -d -p "$WORK/clients")"
-    curl_at source "$from/manifests/${1##*:}" --header "$ACCEPT" >"$manifests/top"
-    for child in $(jq -r '.manifests // [] | .[].digest' "$manifests/top"); do
-        curl_at source "$from/manifests/$child" --header "$ACCEPT" >"$manifests/$child"
+    manifest="$WORK/clients/manifest"
+    curl_at source "$from/manifests/${1##*:}" --header "$ACCEPT" >"$manifest"
+    for digest in $(jq -r '.config.digest, .layers[].digest' "$manifest"); do
+        location="$(curl_at target "$to/blobs/uploads/" --request POST --header 'Content-Length: 0' \
+            --output /dev/null --write-out '%header{location}')"
+        # Nobody waits for leave to send.
+        curl_at source "$from/blobs/$digest" |
+            curl_at target "$location&digest=$digest" --upload-file - --header 'Expect:' \
+                --header 'Content-Type: application/octet-stream'
     done
-    blobs="$(jq -r 'select(.layers) | .config.digest, .layers[].digest' "$manifests"/* | sort -u)"
-    xargs -P 6 -I '{}' bash -c 'pipe_blob "$@"' pipe_blob "$from" "$to" '{}' <<<"$blobs"
-    for child in $(jq -r '.manifests // [] | .[].digest' "$manifests/top"); do
-        put_manifest "$manifests/$child" "$to/manifests/$child"
-    done
-    put_manifest "$manifests/top" "$to/manifests/${2##*:}"
-    rm -r "$manifests"
+    curl_at target "$to/manifests/${2##*:}" --request PUT --data-binary "@$manifest" \
+        --header "Content-Type: $(jq -r .mediaType "$manifest")"
 }
 
 # path_of REFERENCE: the repository without registry and tag.
@@ -57,23 +58,6 @@ path_of() {
     printf '%s' "${path%:*}"
 }
 
-# pipe_blob FROM TO DIGEST
-pipe_blob() {
-    set -euo pipefail
-    local location
-    location="$(curl_at target "$2/blobs/uploads/" --request POST --header 'Content-Length: 0' \
-        --output /dev/null --write-out '%header{location}')"
-    # Nobody waits for leave to send.
-    curl_at source "$1/blobs/$3" | curl_at target "$location&digest=$3" --upload-file - --header 'Expect:' \
-        --header 'Content-Type: application/octet-stream'
-}
-
-# put_manifest FILE URL
-put_manifest() {
-    curl_at target "$2" --request PUT --data-binary "@$1" --header "Content-Type: $(jq -r .mediaType "$1")"
-}
-
-export -f curl_at pipe_blob
 while [ $# -gt 0 ]; do
     "by_${client//-/_}" "$1" "$2"
     shift 2

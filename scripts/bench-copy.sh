@@ -29,7 +29,7 @@ export BIN
 need time python3
 trap work_end EXIT
 
-# clients SHAPE: ours, its peers that are on PATH, and the floor, which looks nothing up.
+# clients SHAPE: ours, its peers that are on PATH, and the floor where starting it costs nothing.
 clients() {
     local client
     [ "$1" != twenty ] || echo 'image-replicator serve'
@@ -37,7 +37,7 @@ clients() {
     for client in skopeo crane regctl; do
         ! command -v "$client" >/dev/null || echo "$client"
     done
-    case $1 in warm | twenty) ;; *) echo curl ;; esac
+    [ "$1" != one-layer ] || echo curl
 }
 
 # combinations: lines of TLS and delay.
@@ -116,7 +116,7 @@ images_of() {
 # measure SHAPE TLS DELAY_MS CLIENT RUN: one line of figures.
 measure() {
     local shape=$1 tls=$2 delay=$3 client=$4 run=$5 images source prefix='' workers=4
-    local figures asked reads='' repository digest result=ok
+    local figures asked reads=0 repository digest result=ok
     images="$WORK/bench/$(images_of "$shape" "$delay")"
     if [ "$shape" = warm ]; then fill_target; else wipe_target; fi
     : >"$WORK/clients/log"
@@ -166,7 +166,7 @@ machine() {
     printf -- '- %s, %s cores, Linux %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
         "$(nproc)" "$(uname -r)"
     printf -- '- %s' "$("$BIN/image-replicator" --version)"
-    for client in $(clients all); do
+    for client in $(clients one-layer); do
         case $client in
         image-replicator) ;;
         crane) printf ', crane %s' "$(crane version)" ;;

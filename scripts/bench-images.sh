@@ -2,7 +2,8 @@
 # The images of the benchmark, of random bytes, at the source. Part of bench-copy.sh.
 #
 # $WORK/bench/SHAPE has a line for each image of a shape: its repository and its digest; the tag is
-# `1`; $WORK/bench/SHAPE.mib tells how much they are. They are built by hand: umoci would compress gigabytes of random bytes for nothing.
+# `1`. $WORK/bench/SHAPE.mib tells their size. They are built by hand: umoci would compress
+# gigabytes of random bytes for nothing.
 
 # Sizes follow from the large layer's, so that a short run is short in each shape.
 part_of_layer() { echo $((LAYER_MIB / $1 > 0 ? LAYER_MIB / $1 : 1)); }

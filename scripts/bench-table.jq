@@ -1,4 +1,5 @@
-# The tables of docs/benchmarks.md from the raw figures of bench-copy.sh: jq -Rrs, with $machine and $runs.
+# The tables of docs/benchmarks.md from the raw figures of bench-copy.sh: jq -Rrs, with $machine, as
+# lines of Markdown, and $runs.
 
 def peers: ["skopeo", "crane", "regctl"];
 def order: ["image-replicator serve", "image-replicator"] + peers + ["curl"];
@@ -8,7 +9,7 @@ def fixed($digits):
     | if $digits == 0 then .
       else until(length > $digits; "0" + .) | .[:-$digits] + "." + .[-$digits:] end;
 
-def median: sort | if length % 2 == 1 then .[length / 2 | floor] else (.[length / 2 - 1] + .[length / 2]) / 2 end;
+def median: sort | (.[(length - 1) / 2 | floor] + .[length / 2 | floor]) / 2;
 
 # Each value once, in the order in which they came.
 def distinct: reduce .[] as $value ([]; if any(.[]; . == $value) then . else . + [$value] end);
@@ -17,16 +18,14 @@ def distinct: reduce .[] as $value ([]; if any(.[]; . == $value) then . else . +
 def summary:
     (map(select(.result == "ok"))) as $good
     | .[0] + {runs: length, failed: (length - ($good | length))}
-    | if $good == [] then . else
-        . + (reduce ("wall_ms", "cpu_ms", "peak_kib", "source_requests", "target_requests", "base_reads") as $name
-            ({}; .[$name] = ($good | map(.[$name]) | {median: median, min: min, max: max})))
-      end;
+    | reduce ("wall_ms", "cpu_ms", "peak_kib", "source_requests", "target_requests", "base_reads") as $name
+        (.; .[$name] = if $good == [] then null
+            else ($good | map(.[$name]) | {median: median, min: min, max: max}) end);
 
 def rows:
     split("\n") | map(select(. != "") | split("\t"))
     | .[0] as $names
-    | .[1:] | map([$names, .] | transpose | map({(.[0]): .[1]}) | add
-        | with_entries(if .key | IN("shape", "tls", "client", "result") then . else .value |= (tonumber? // 0) end));
+    | .[1:] | map([$names, .] | transpose | map({(.[0]): (.[1] | tonumber? // .)}) | add);
 
 # In the order of the run; clients in the order of `order`.
 def summaries:
@@ -67,7 +66,9 @@ def client_row($all):
             (.peak_kib | spread(1024; 0)),
             "\(.source_requests.median | fixed(0)) + \(.target_requests.median | fixed(0))"
         ] end
-      + if .shape == "twenty" then [if .failed == .runs then "–" else (.base_reads | spread(1; 0)) end] else [] end
+      + if .shape != "twenty" then []
+        elif .failed == .runs then ["–"]
+        else [.base_reads | spread(1; 0)] end
     | "| " + join(" | ") + " |";
 
 def title: {
@@ -80,7 +81,8 @@ def title: {
 
 def table:
     .[0].shape as $shape
-    | (["setting", "MiB", "client", "wall s", "of best peer", "CPU s", "of best peer", "peak MiB", "requests: source + target"]
+    | (["setting", "MiB", "client", "wall s", "of best peer", "CPU s", "of best peer", "peak MiB",
+        "requests: source + target"]
        + if $shape == "twenty" then ["reads of the base"] else [] end) as $head
     | "### `\($shape)`: \($shape | title)", "",
       "| " + ($head | join(" | ")) + " |",
@@ -92,30 +94,38 @@ def table:
 def against($goal; $digits):
     if . == null then "–" elif . <= $goal then fixed($digits) else "**\(fixed($digits))**" end;
 
+# goal(…): a line with one figure a setting; none where the shape was not run.
 def goal($settings; $shape; $client; $text; $goal; $digits; figure):
     . as $all
-    | [$settings[] as $setting
-       | ($all | map(select(.shape == $shape and setting == $setting))) as $beside
-       | ($beside | map(select(.client == $client and .failed == 0)) | .[0]) as $row
-       | if $row == null then "–" else ({$beside, $row} | figure | against($goal; $digits)) end]
-    | if all(. == "–") then empty else "| " + ([$text, ($goal | tostring)] + . | join(" | ")) + " |" end;
+    | [ $settings[] as $setting
+        | ($all | map(select(.shape == $shape and setting == $setting))) as $beside
+        | ($beside | map(select(.client == $client))[0]) as $row
+        | if $row == null then "–" elif $row.failed > 0 then "**failed**"
+          else ({$beside, $row} | figure | against($goal; $digits)) end ]
+    | if all(. == "–") then empty
+      else "| `\($shape)`: " + ([$text, ($goal | tostring)] + . | join(" | ")) + " |" end;
 
 def of_best($name): .row as $row | .beside | ratio($row; $name);
 
+def wall($settings; $shape; $client):
+    goal($settings; $shape; $client; "wall, of the best peer's"; 0.95; 2; of_best("wall_ms"));
+
 def goals:
     (map(setting) | distinct) as $settings
+    | "image-replicator" as $copy | "image-replicator serve" as $serve
     | "### Against the goals", "",
       "| what | at most | " + ($settings | map(setting_name) | join(" | ")) + " |",
       "| --- | --- |" + ($settings | map(" --- |") | add),
-      goal($settings; "one-layer"; "image-replicator"; "`one-layer`: CPU per GiB, of the best peer's"; 0.5; 2; of_best("cpu_ms")),
-      goal($settings; "one-layer"; "image-replicator"; "`one-layer`: wall, of the best peer's"; 0.95; 2; of_best("wall_ms")),
-      goal($settings; "many-layers"; "image-replicator"; "`many-layers`: wall, of the best peer's"; 0.95; 2; of_best("wall_ms")),
-      goal($settings; "two-platforms"; "image-replicator"; "`two-platforms`: wall, of the best peer's"; 0.95; 2; of_best("wall_ms")),
-      goal($settings; "twenty"; "image-replicator serve"; "`twenty` by `serve`: wall, of the best peer's"; 0.95; 2; of_best("wall_ms")),
-      goal($settings; "twenty"; "image-replicator serve"; "`twenty` by `serve`: reads of the base"; 1; 0; .row.base_reads.max),
-      goal($settings; "warm"; "image-replicator"; "`warm`: requests, both sides"; 2; 0; .row.source_requests.max + .row.target_requests.max),
-      goal($settings; "one-layer"; "image-replicator"; "`one-layer`: peak memory, of the leanest peer's"; 1; 2; of_best("peak_kib")),
-      goal($settings; "serve-100"; "image-replicator serve"; "`serve-100`: peak memory, MiB"; 96; 0; .row.peak_kib.max / 1024),
+      goal($settings; "one-layer"; $copy; "CPU per GiB, of the best peer's"; 0.5; 2; of_best("cpu_ms")),
+      goal($settings; "one-layer"; $copy; "peak memory, of the leanest peer's"; 1; 2; of_best("peak_kib")),
+      wall($settings; "one-layer"; $copy),
+      wall($settings; "many-layers"; $copy),
+      wall($settings; "two-platforms"; $copy),
+      goal($settings; "warm"; $copy; "requests, both sides"; 2; 0;
+          .row.source_requests.max + .row.target_requests.max),
+      wall($settings; "twenty"; $serve),
+      goal($settings; "twenty"; $serve; "reads of the base by `serve`"; 1; 0; .row.base_reads.max),
+      goal($settings; "serve-100"; $serve; "peak memory, MiB"; 96; 0; .row.peak_kib.max / 1024),
       "";
 
 summaries as $all
