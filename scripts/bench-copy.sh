@@ -26,7 +26,8 @@ TLS="${TLS:-on off}"
 OUT="$ROOT/target/bench-copy"
 export BIN
 
-need time python3
+# `time` is a word of the shell as well.
+type -P time python3 >/dev/null || die "GNU time and Python 3 are needed: Debian's time and python3"
 trap work_end EXIT
 
 # clients SHAPE: ours, its peers that are on PATH, and the floor where starting it costs nothing.

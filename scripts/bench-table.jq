@@ -129,6 +129,6 @@ def goals:
       "";
 
 summaries as $all
-| "", $machine, "- \($runs) runs; medians, and the least and the most in parentheses.", "",
+| "", $machine, "- Runs of each client: \($runs); medians, and the least and the most in parentheses.", "",
   ($all | goals),
   (($all | map(.shape) | distinct[]) as $shape | $all | map(select(.shape == $shape)) | table)
