@@ -92,6 +92,11 @@ measure: policy
     cargo build --release -p image-replicator -p policy-host
     BIN=target/release scripts/measure.sh
 
+# Copies beside skopeo, crane, regctl and curl, into docs/benchmarks.md; some 40 minutes
+bench-copy:
+    cargo build --release -p image-replicator
+    BIN=target/release scripts/bench-copy.sh
+
 # Write policy.wasm.lock
 lock: policy
     scripts/lock.sh write
