@@ -69,7 +69,7 @@ async fn an_anonymous_token_is_fetched_without_a_secret() {
 /// Case 37: a token that ends is renewed, also between an upload's POST and its PUT.
 #[tokio::test]
 async fn tokens_that_end_are_renewed() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_millis(400);
     let target = ScriptedRegistry::builder().bearer("u", "p", short).start().await;
     let source = ScriptedRegistry::start().await;
     source.push(&image(), "app", "v1");
@@ -102,7 +102,7 @@ async fn tokens_that_end_are_renewed() {
 /// Case 37: the token was fresh when the blob set out, and had ended when the registry looked.
 #[tokio::test]
 async fn a_token_that_an_upload_outlives_costs_one_more_try() {
-    let life = Duration::from_millis(200);
+    let life = Duration::from_millis(400);
     let target = ScriptedRegistry::builder().bearer("u", "p", life).start().await;
     let source = ScriptedRegistry::start().await;
     source.push(&image(), "app", "v1");
