@@ -130,6 +130,7 @@ impl CopyError {
         match self.kind() {
             ErrorKind::NotFound if source => format!("has no image {name}"),
             ErrorKind::NotFound => format!("knows no place for {name}"),
+            ErrorKind::NoCredentials => format!("was not asked about {name}"),
             ErrorKind::Unauthorized | ErrorKind::Denied if source => {
                 format!("refuses to hand out {name}")
             }

@@ -18,6 +18,8 @@ use crate::limits::{MAX_ERROR_CODES, MAX_MESSAGE_CHARS};
 pub enum Operation {
     /// Asking whether the registry is there.
     Ping,
+    /// Finding out who we are there.
+    FindCredentials,
     /// Fetching a token.
     FetchToken,
     /// Looking a manifest up.
@@ -48,6 +50,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ping => "ping",
+            Self::FindCredentials => "find the credentials",
             Self::FetchToken => "fetch a token",
             Self::HeadManifest => "look up the manifest",
             Self::GetManifest => "read the manifest",
@@ -69,6 +72,8 @@ impl fmt::Display for Operation {
 pub enum ErrorKind {
     /// There is no such repository, manifest or blob.
     NotFound,
+    /// Our own credentials cannot be found, so the registry was not asked.
+    NoCredentials,
     /// The registry wants credentials, or other ones.
     Unauthorized,
     /// The registry knows us and says no.
@@ -233,6 +238,9 @@ impl Error {
             | ErrorKind::Timeout
             | ErrorKind::DigestMismatch
             | ErrorKind::Server => Retry::Later { after: self.0.retry_after.unwrap_or_default() },
+            ErrorKind::NoCredentials => {
+                self.0.retry_after.map_or(Retry::Never, |after| Retry::Later { after })
+            }
             ErrorKind::NotFound
             | ErrorKind::Unauthorized
             | ErrorKind::Denied
@@ -274,7 +282,7 @@ pub(crate) fn redacted(url: &Url) -> String {
 }
 
 /// One line of at most [`MAX_MESSAGE_CHARS`] characters.
-fn presentable(text: &str) -> String {
+pub(crate) fn presentable(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut shown: String =
         line.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect();

@@ -17,6 +17,7 @@
 mod answer;
 mod auth;
 mod blobs;
+mod cache;
 mod client;
 mod config;
 mod credentials;
@@ -38,7 +39,10 @@ mod upload;
 pub use answer::BlobStream;
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, RegistryConfig, Timeouts};
-pub use credentials::{Anonymous, Credential, Credentials, CredentialsError, DockerConfig};
+pub use credentials::{
+    Anonymous, Credential, Credentials, CredentialsError, DockerConfig, HelperError, HelperProblem,
+    HelperRules,
+};
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;

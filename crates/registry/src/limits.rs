@@ -73,7 +73,7 @@ pub(crate) const MAX_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60
 /// A token is renewed when less than this is left of it, or a tenth of a shorter life.
 pub(crate) const TOKEN_MARGIN: Duration = Duration::from_secs(30);
 
-/// Tokens remembered: one for each repository and kind of access in use.
+/// Tokens remembered: one for each repository, kind of access and credential in use.
 pub(crate) const MAX_TOKENS: usize = 4096;
 
 /// Registries remembered with their lanes and challenges. Pods name any, so it is bounded.
@@ -81,3 +81,24 @@ pub(crate) const MAX_REGISTRIES: usize = 1024;
 
 /// The longest docker `config.json` that is parsed.
 pub(crate) const MAX_DOCKER_CONFIG_BYTES: usize = 4 * 1024 * 1024;
+
+/// The longest name of a credential helper; those of the clouds have about ten characters.
+pub(crate) const MAX_HELPER_NAME_LENGTH: usize = 64;
+
+/// How much a credential helper may write: an ECR password has 2 to 3 KiB.
+pub(crate) const MAX_HELPER_OUTPUT_BYTES: u64 = 64 * 1024;
+
+/// How long a credential helper may run. Those of the clouds ask a metadata service and a token
+/// service, seconds in all; docker itself waits for ever.
+pub(crate) const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a helper's answer is kept. What it says lives for an hour (GAR) to twelve (ECR), and
+/// helpers keep it themselves, some until shortly before its end: so not for long.
+pub(crate) const HELPER_KEEP: Duration = Duration::from_secs(5 * 60);
+
+/// How long a failed helper is left alone: longer than is waited out within a request, so that
+/// the caller's queue decides.
+pub(crate) const HELPER_PAUSE: Duration = Duration::from_secs(30);
+
+/// Helpers that run at once, for all registries: each is a process of its own.
+pub(crate) const MAX_HELPER_RUNS: usize = 4;

@@ -66,7 +66,7 @@ pub(crate) struct Front {
 pub(crate) struct Registries {
     /// Those of which something must be said.
     pub(crate) special: HashMap<Registry, RegistryConfig>,
-    /// Who we are to them.
+    /// Who we are to them: a docker config, with the helpers that it names.
     pub(crate) credentials: DockerConfig,
 }
 

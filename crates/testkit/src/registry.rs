@@ -65,6 +65,13 @@ impl Builder {
         self
     }
 
+    /// Bearer auth that changes this identity token for tokens (OAuth 2.0), and nothing else.
+    #[must_use]
+    pub fn identity(mut self, token: &str, lifetime: Duration) -> Self {
+        self.access = Access::identity(token, lifetime);
+        self
+    }
+
     /// Uploads of more bytes than this are hashed and not kept.
     #[must_use]
     pub fn drop_uploads_above(mut self, bytes: u64) -> Self {
@@ -244,6 +251,11 @@ impl ScriptedRegistry {
     /// All tokens end at once.
     pub fn revoke_tokens(&self) {
         self.shared.access.revoke();
+    }
+
+    /// From now on it knows this user with this password alone; tokens that are out stay good.
+    pub fn change_password(&self, user: &str, password: &str) {
+        self.shared.access.change(user, password);
     }
 
     /// The requests up to now.

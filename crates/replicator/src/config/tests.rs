@@ -40,6 +40,8 @@ fn load(config: &str) -> Result<Config, String> {
     fs::write(path("tls.key"), &certificates.key_pem).unwrap();
     fs::write(path("htpasswd"), format!("policy:{}\n", bcrypt::hash("x", 4).unwrap())).unwrap();
     fs::write(path("config.json"), r#"{"auths":{}}"#).unwrap();
+    fs::write(path("helpers.json"), r#"{"credHelpers":{"r.corp":"not-there"}}"#).unwrap();
+    fs::write(path("shell.json"), r#"{"credsStore":"../../bin/sh"}"#).unwrap();
     fs::write(path("empty"), "").unwrap();
     let prefix = directory.path().display().to_string();
     fs::write(path("config.yaml"), config.replace("DIR", &prefix)).unwrap();
@@ -78,6 +80,15 @@ fn what_is_left_out_has_a_default() {
 fn referrers_can_be_left_out() {
     let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
     assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
+}
+
+/// A helper is looked for when it is needed; what can be no helper's name is an error at once.
+#[test]
+fn credentials_can_name_helpers() {
+    assert!(load(&CONFIG.replace("config.json", "helpers.json")).is_ok());
+    let error = load(&CONFIG.replace("config.json", "shell.json")).unwrap_err();
+    assert!(error.starts_with("credentials: DIR/shell.json cannot be used: "), "{error}");
+    assert!(error.contains("'credsStore'"), "{error}");
 }
 
 #[test]

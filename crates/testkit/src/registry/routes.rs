@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::TokenRequest;
 use super::fault::Fault;
 use super::log::{Kind, Recorded};
 use super::serve::{BoxError, Reply, read_body};
@@ -64,12 +65,7 @@ pub(super) async fn route(
     let target = take_apart(&request.path, request.kind);
     let authorization = request.authorization.as_deref();
     if request.kind == Kind::Token {
-        let scopes = target.query.iter().filter(|(key, _)| key == "scope");
-        let granted = shared.access.grant(authorization, scopes.map(|(_, v)| v.clone()).collect());
-        return Ok(match granted {
-            Some(token) => Reply::new(200, token),
-            None => Reply::error(401, "UNAUTHORIZED"),
-        });
+        return token(shared, &request, target, faults, body).await;
     }
     let reads =
         matches!(request.method, Method::GET | Method::HEAD) && request.kind != Kind::Upload;
@@ -90,6 +86,25 @@ pub(super) async fn route(
         (Kind::Upload, _) => uploads::upload(shared, &target, &request, faults, body).await,
         _ => Ok(Reply::error(404, "UNSUPPORTED")),
     }
+}
+
+async fn token(
+    shared: &Shared,
+    request: &Recorded,
+    target: Target,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    let mut parameters = target.query;
+    let mut form = Vec::new();
+    read_body(body, faults, |piece| form.extend_from_slice(&piece)).await?;
+    parameters.extend(url::form_urlencoded::parse(&form).into_owned());
+    let (method, authorization) = (&request.method, request.authorization.as_deref());
+    let granted = shared.access.grant(&TokenRequest { method, authorization, parameters });
+    Ok(match granted {
+        Some(token) => Reply::new(200, token),
+        None => Reply::error(401, "UNAUTHORIZED"),
+    })
 }
 
 fn manifest(shared: &Shared, target: &Target) -> Reply {
