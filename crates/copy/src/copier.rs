@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference, Replica, Side};
 use registry::{Client, ErrorKind, ManifestRef};
 
+use crate::creations::{Creations, Repositories};
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
@@ -58,6 +59,7 @@ pub struct Copier {
     limits: Limits,
     flights: Arc<Flights>,
     origins: Arc<dyn Origins>,
+    creations: Arc<Creations>,
 }
 
 /// A name under which the image is to be at the target, and what is there now.
@@ -95,6 +97,7 @@ impl Copier {
             limits,
             flights: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
+            creations: Arc::default(),
         }
     }
 
@@ -108,6 +111,12 @@ impl Copier {
     #[must_use]
     pub fn with_scope(self, scope: Scope) -> Self {
         Self { scope: Arc::new(scope), ..self }
+    }
+
+    /// The same copier, with somebody to create repositories at targets that want it.
+    #[must_use]
+    pub fn with_repositories(self, repositories: Arc<dyn Repositories>) -> Self {
+        Self { creations: Arc::new(Creations::by(repositories)), ..self }
     }
 
     /// Makes the replica what the source is. When it is Ok all that is in scope is at the target,
@@ -208,6 +217,7 @@ impl Copier {
             limits: &self.limits,
             flights: &self.flights,
             origins: self.origins.as_ref(),
+            creations: &self.creations,
             source: &job.source,
             target: &job.replica.reference,
             tracker,

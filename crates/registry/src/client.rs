@@ -18,6 +18,7 @@ use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Request, Scope};
 use crate::retry::{RetryPolicy, parse_retry_after};
 use crate::transport::{Transport, system_roots, with_certificates};
+use crate::upload::Refusals;
 
 /// A client for all registries. Cheap to clone; clones share connections, tokens and permits.
 #[derive(Clone)]
@@ -34,6 +35,7 @@ struct Shared {
     /// For hosts that images name; made when the first image does.
     strangers: OnceLock<Result<Transport, String>>,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
+    refusals: Refusals,
 }
 
 /// One registry as requests need it.
@@ -61,14 +63,18 @@ impl Client {
             special.insert(registry.clone(), transport(roots)?);
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
-        let lanes = Mutex::default();
-        let strangers = OnceLock::new();
-        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, strangers, lanes }) })
+        let (strangers, lanes, refusals) = Default::default();
+        let shared = Shared { config, auth, special, usual, strangers, lanes, refusals };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// How often and how soon requests are tried again.
     pub fn retry_policy(&self) -> RetryPolicy {
         self.shared.config.retry
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// Whether the registry is there and speaks the distribution API; sends no secret, so a

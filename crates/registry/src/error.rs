@@ -42,6 +42,8 @@ pub enum Operation {
     StartUpload,
     /// Writing a blob.
     PutBlob,
+    /// Asking how far an upload is.
+    UploadStatus,
     /// Giving an upload up.
     CancelUpload,
 }
@@ -62,6 +64,7 @@ impl fmt::Display for Operation {
             Self::MountBlob => "mount the blob",
             Self::StartUpload => "open an upload",
             Self::PutBlob => "write the blob",
+            Self::UploadStatus => "ask how far the upload is",
             Self::CancelUpload => "give up the upload",
         })
     }
@@ -125,6 +128,7 @@ struct Details {
     retry_after: Option<Duration>,
     anonymous: bool,
     stale_token: bool,
+    chunks_to_try: bool,
 }
 
 impl Error {
@@ -146,6 +150,7 @@ impl Error {
             retry_after: None,
             anonymous: false,
             stale_token: false,
+            chunks_to_try: false,
         }))
     }
 
@@ -186,6 +191,13 @@ impl Error {
     #[must_use]
     pub(crate) fn with_stale_token(mut self, stale: bool) -> Self {
         self.0.stale_token = stale;
+        self
+    }
+
+    /// Marks a refusal of what can be sent in chunks, or in smaller ones.
+    #[must_use]
+    pub(crate) fn with_chunks_to_try(mut self) -> Self {
+        self.0.chunks_to_try = true;
         self
     }
 
@@ -232,7 +244,9 @@ impl Error {
     /// Whether the same request can go well later.
     pub fn retry(&self) -> Retry {
         match self.0.kind {
-            _ if self.0.stale_token => Retry::Later { after: Duration::ZERO },
+            _ if self.0.stale_token || self.0.chunks_to_try => {
+                Retry::Later { after: Duration::ZERO }
+            }
             ErrorKind::RateLimited
             | ErrorKind::Unreachable
             | ErrorKind::Timeout

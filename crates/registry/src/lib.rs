@@ -48,4 +48,4 @@ pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
 pub use referrers::Referrer;
 pub use retry::RetryPolicy;
-pub use upload::{BodyError, Mount, Upload};
+pub use upload::{BodyError, Mount, Portion, Upload};

@@ -102,3 +102,9 @@ pub(crate) const HELPER_PAUSE: Duration = Duration::from_secs(30);
 
 /// Helpers that run at once, for all registries: each is a process of its own.
 pub(crate) const MAX_HELPER_RUNS: usize = 4;
+/// A chunk of a blob, where a registry wants chunks: above S3's least part of 5 MiB, below the
+/// 100 MB that proxies allow. It is streamed, so it takes no memory.
+pub(crate) const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The smallest chunk that is tried where larger ones are refused: what nginx takes by default.
+pub(crate) const MIN_CHUNK_BYTES: u64 = 1024 * 1024;

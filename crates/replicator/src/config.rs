@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{ForeignLayers, MediaType, Platform, Referrers, Scope};
+use copy::{Copier, ForeignLayers, MediaType, Platform, Referrers, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::create_repository::CreateRepository;
 use crate::front::callers::Callers;
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
@@ -68,6 +69,8 @@ pub(crate) struct Registries {
     pub(crate) special: HashMap<Registry, RegistryConfig>,
     /// Who we are to them: a docker config, with the helpers that it names.
     pub(crate) credentials: DockerConfig,
+    /// For targets that want a repository created before anything is pushed into it.
+    pub(crate) create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -91,6 +94,14 @@ struct RegistriesFile {
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
     credentials: Option<PathBuf>,
+    #[serde(default)]
+    target: CreationFile,
+}
+
+/// What `copy` needs of the target.
+#[derive(Default, Deserialize)]
+struct CreationFile {
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +125,7 @@ struct TargetFile {
     root: String,
     #[serde(default)]
     naming: Naming,
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -166,12 +178,14 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = parse_yaml(path)?;
         let target: TargetRoot = parse("target.root", &file.target.root)?;
+        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
+        let create_repository = file.target.create_repository;
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: file.ledger,
             target: target.with_naming(file.target.naming),
-            registries: load_registries(&file.registries, file.credentials.as_deref())?,
+            registries: Registries { create_repository, ..registries },
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
             scope: file.copy.scope(),
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
@@ -180,18 +194,24 @@ impl Config {
 }
 
 impl Registries {
-    /// Reads only what is said of registries and credentials in the configuration at `path`.
+    /// Reads only what is said of registries, credentials and creating repositories in the configuration at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: RegistriesFile = parse_yaml(path)?;
-        load_registries(&file.registries, file.credentials.as_deref())
+        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
+        Ok(Self { create_repository: file.target.create_repository, ..registries })
     }
 
-    /// A client that knows them.
-    pub(crate) fn client(self) -> Result<Client, registry::ConfigError> {
-        Client::new(ClientConfig {
+    /// A copier that knows them, of what is in `scope`.
+    pub(crate) fn copier(self, scope: Scope) -> Result<Copier, registry::ConfigError> {
+        let client = Client::new(ClientConfig {
             registries: self.special,
             credentials: Arc::new(self.credentials),
             ..ClientConfig::default()
+        })?;
+        let copier = Copier::new(client, copy::Limits::default()).with_scope(scope);
+        Ok(match self.create_repository {
+            Some(create) => copier.with_repositories(Arc::new(create)),
+            None => copier,
         })
     }
 }
@@ -241,7 +261,7 @@ fn load_registries(
             .map_err(|error| unusable("credentials", path, &error))?,
         None => DockerConfig::default(),
     };
-    Ok(Registries { special, credentials })
+    Ok(Registries { special, credentials, create_repository: None })
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {

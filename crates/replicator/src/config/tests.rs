@@ -16,6 +16,8 @@ ledger: sqlite:DIR/ledger.db
 target:
   root: registry.corp/mirror
   naming: flat
+  create_repository:
+    command: [aws, ecr, create-repository, --repository-name, '{repository}']
 registries:
   \"localhost:5001\":
     ca: DIR/tls.crt
@@ -61,6 +63,7 @@ fn a_whole_configuration_is_read() {
     let types = vec!["application/spdx+json".parse().unwrap()];
     assert_eq!(config.scope.referrers, Referrers::OfTypes(types));
     assert_eq!(config.scope.foreign_layers, ForeignLayers::Skip);
+    assert!(config.registries.create_repository.is_some());
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
     assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
@@ -105,6 +108,8 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("linux/arm64/v8", "arm64"),
         CONFIG.replace("foreign_layers: skip", "foreign_layers: push"),
         CONFIG.replace("artifact_types:", "types:"),
+        CONFIG.replace("{repository}", "app"),
+        CONFIG.replace("[aws, ecr, create-repository, --repository-name, '{repository}']", "[]"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

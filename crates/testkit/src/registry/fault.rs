@@ -37,6 +37,10 @@ pub enum Fault {
     With(&'static str, String),
     /// The connection is cut when this many bytes of the request's body have come.
     CutRequest(u64),
+    /// The request is done, and its answer lost.
+    LoseAnswer,
+    /// Only this many bytes of a chunk are taken.
+    TakeOnly(u64),
     /// Nothing more is read of the request when this many bytes of its body have come.
     StallRequest(u64),
 }

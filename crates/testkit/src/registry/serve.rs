@@ -89,6 +89,8 @@ async fn answer(
         kind: routes::kind_of(&path),
         authorization: text(header::AUTHORIZATION),
         range: text(header::RANGE),
+        content_range: text(header::CONTENT_RANGE),
+        content_length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         path,
     };
     shared.log.lock().unwrap().push(recorded.clone());
@@ -115,6 +117,9 @@ async fn answer(
         }
         None => routes::route(&shared, recorded.clone(), &faults, request.into_body()).await?,
     };
+    if faults.iter().any(|fault| matches!(fault, Fault::LoseAnswer)) {
+        return Err("scripted: the answer is lost".into());
+    }
     Ok(faulty(reply, &faults))
 }
 
