@@ -12,6 +12,7 @@ use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
 use crate::limits::Limits;
 use crate::origins::{Origins, RecentOrigins};
+use crate::slots::Slots;
 use crate::tracker::Tracker;
 use crate::transfer::{Moved, Transfer};
 
@@ -46,6 +47,7 @@ pub struct Copier {
     client: Client,
     limits: Limits,
     flights: Arc<Flights>,
+    slots: Arc<Slots>,
     origins: Arc<dyn Origins>,
 }
 
@@ -81,6 +83,7 @@ impl Copier {
             client,
             limits,
             flights: Arc::default(),
+            slots: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
         }
     }
@@ -162,6 +165,7 @@ impl Copier {
             client: &self.client,
             limits: &self.limits,
             flights: &self.flights,
+            slots: &self.slots,
             origins: self.origins.as_ref(),
             source: &job.source,
             target: &job.replica.reference,

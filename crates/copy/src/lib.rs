@@ -24,6 +24,7 @@ mod limits;
 mod manifest;
 mod origins;
 mod reader;
+mod slots;
 mod tracker;
 mod transfer;
 

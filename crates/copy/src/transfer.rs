@@ -12,6 +12,7 @@ use crate::graph::Blob;
 use crate::limits::Limits;
 use crate::origins::Origins;
 use crate::reader::{Failure, Reader, SourceFailed};
+use crate::slots::Slots;
 use crate::tracker::Tracker;
 
 /// What came of a blob.
@@ -28,6 +29,7 @@ pub(crate) struct Transfer<'a> {
     pub(crate) client: &'a Client,
     pub(crate) limits: &'a Limits,
     pub(crate) flights: &'a Flights,
+    pub(crate) slots: &'a Slots,
     pub(crate) origins: &'a dyn Origins,
     pub(crate) source: &'a ImageReference,
     pub(crate) target: &'a ImageReference,
@@ -50,6 +52,7 @@ impl Transfer<'_> {
         let moved = if exists.map_err(|error| self.at_target(descriptor, error))? {
             Moved::Skipped
         } else {
+            let _slot = self.slots.slot(self.client, self.source.registry(), registry).await;
             self.mount_or_send(descriptor).await?
         };
         self.origins.record(registry, repository, &descriptor.digest);

@@ -4,7 +4,8 @@
 //! manifests, blobs, upload     the verbs: what a caller wants
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
-//!     lane                     how many at once, and whether this registry asked us to wait
+//!     lane                     how many at once and a second; whether this registry asked us
+//!                              to wait, or is dead
 //!       auth                   challenges, tokens, and which secret goes where
 //!         redirect             where else to look, without our secrets
 //!           transport, guard   one request on the wire; idle timeouts, caps, addresses
@@ -39,5 +40,6 @@ pub use credentials::{Anonymous, Credential, Credentials, CredentialsError, Dock
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
+pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use retry::RetryPolicy;
 pub use upload::{BodyError, Mount, Upload};

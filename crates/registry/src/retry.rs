@@ -81,7 +81,11 @@ impl RetryPolicy {
         F: FnMut() -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        self.run(attempt, Error::retry, ToString::to_string).await
+        let retry = |error: &Error| match error.is_unasked() {
+            true => Retry::Never,
+            false => error.retry(),
+        };
+        self.run(attempt, retry, ToString::to_string).await
     }
 }
 
@@ -107,6 +111,17 @@ mod tests {
         assert_eq!(parse("Thu, 01 Jan 1970 00:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(parse("99999999999"), Some(limits::MAX_RETRY_AFTER));
         assert_eq!(parse("soon"), None);
+    }
+
+    #[test]
+    fn the_jitter_is_full() {
+        let policy = RetryPolicy::default();
+        let later = Retry::Later { after: Duration::ZERO };
+        let pauses: Vec<_> =
+            (0..200).map(|_| policy.pause(later, Duration::from_secs(1))).collect();
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)));
+        assert!(pauses.iter().any(|pause| *pause < Duration::from_millis(200)));
+        assert!(pauses.iter().any(|pause| *pause > Duration::from_millis(800)));
     }
 
     #[test]

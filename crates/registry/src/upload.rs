@@ -10,13 +10,13 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::{HeaderValue, Method, StatusCode, header};
 use protocol::{Registry, Repository};
-use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use crate::answer::Answer;
 use crate::client::{Client, Site};
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ErrorKind, Operation};
+use crate::lane::Permit;
 use crate::request::{Payload, Request, Scope};
 
 /// Why a body ended before its time. It is not reported again: who made the body knows.
@@ -42,7 +42,7 @@ pub struct Upload {
     repository: Repository,
     location: Url,
     complete: AtomicBool,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
 }
 
 impl Client {

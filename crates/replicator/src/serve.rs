@@ -27,7 +27,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = Copier::new(config.registries.client()?, copy::Limits::default());
+    let client = config.registries.client()?;
+    let copier = Copier::new(client.clone(), copy::Limits::default());
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)
@@ -41,6 +42,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let status = Status {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
+        client,
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));

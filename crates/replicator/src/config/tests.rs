@@ -21,6 +21,8 @@ registries:
     ca: DIR/tls.crt
   \"plain.corp:5000\":
     plain_http: true
+    requests_per_second: 20
+    requests_at_once: 3
 credentials: DIR/config.json
 copy:
   workers: 7
@@ -52,7 +54,10 @@ fn a_whole_configuration_is_read() {
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
-    assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
+    let plain = &special[&"plain.corp:5000".parse().unwrap()];
+    assert!(plain.plain_http);
+    assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
+    assert_eq!(plain.requests_at_once.map(u16::from), Some(3));
 }
 
 #[test]
@@ -73,6 +78,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),
         CONFIG.replace("workers: 7", "workers: 0"),
+        CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),
