@@ -11,7 +11,7 @@ use protocol::Registry;
 use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::lane::{Closed, Lane, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Payload, Request, Scope};
@@ -129,7 +129,12 @@ impl Client {
                 Ok(answer)
             }
         };
-        self.shared.config.retry.run_request(attempt).await
+        // Waiting for a dead registry is for who has a queue, not for who holds up others.
+        let retry = |error: &Error| match site.lane.is_dead() {
+            true => Retry::Never,
+            false => error.retry(),
+        };
+        self.shared.config.retry.run(attempt, retry, ToString::to_string).await
     }
 
     /// Sends a request once, under a permit that the caller holds; Ok is a 2xx.
@@ -184,7 +189,6 @@ fn unsent(request: &Request, closed: &Closed) -> Error {
             .retry_after(Some(*left)),
         Closed::Dead(refused) => request
             .error(ErrorKind::Unreachable, format!("{} {refused}", request.registry))
-            .retry_after(Some(refused.after))
-            .unasked(),
+            .retry_after(Some(refused.after)),
     }
 }

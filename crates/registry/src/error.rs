@@ -114,7 +114,6 @@ struct Details {
     retry_after: Option<Duration>,
     anonymous: bool,
     stale_token: bool,
-    unasked: bool,
 }
 
 impl Error {
@@ -136,7 +135,6 @@ impl Error {
             retry_after: None,
             anonymous: false,
             stale_token: false,
-            unasked: false,
         }))
     }
 
@@ -178,19 +176,6 @@ impl Error {
     pub(crate) fn with_stale_token(mut self, stale: bool) -> Self {
         self.0.stale_token = stale;
         self
-    }
-
-    /// Marks a request that was not sent, since the registry seems to be dead.
-    #[must_use]
-    pub(crate) fn unasked(mut self) -> Self {
-        self.0.unasked = true;
-        self
-    }
-
-    /// Whether the registry seems to be dead and was not even asked: waiting is for who has a
-    /// queue, not for who holds up others.
-    pub(crate) fn is_unasked(&self) -> bool {
-        self.0.unasked
     }
 
     /// The kind.

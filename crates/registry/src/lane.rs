@@ -105,6 +105,11 @@ impl Lane {
         Ok(self.permits.acquire(method).await)
     }
 
+    /// Whether a request would fail at once, since the registry did not answer the last few.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.circuit.check().is_err()
+    }
+
     /// Lets a request go that has a permit: when the registry's pause is over, at its pace, and
     /// only if it is not dead.
     pub(crate) async fn pass(&self) -> Result<Pass<'_>, Closed> {

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
 
-use crate::error::{Error, Retry};
+use crate::error::Retry;
 use crate::limits;
 
 /// How often and how soon a request is tried again.
@@ -74,18 +74,6 @@ impl RetryPolicy {
             Retry::Later { after } => after.min(self.max_wait) + jittered,
             Retry::Never => jittered,
         }
-    }
-
-    pub(crate) async fn run_request<T, F, Fut>(&self, attempt: F) -> Result<T, Error>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, Error>>,
-    {
-        let retry = |error: &Error| match error.is_unasked() {
-            true => Retry::Never,
-            false => error.retry(),
-        };
-        self.run(attempt, retry, ToString::to_string).await
     }
 }
 
