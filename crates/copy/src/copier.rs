@@ -17,6 +17,7 @@ use crate::manifest;
 use crate::origins::{Origins, RecentOrigins};
 use crate::referrers::{Referrer, Search};
 use crate::scope::Scope;
+use crate::slots::Slots;
 use crate::tracker::Tracker;
 use crate::transfer::{Moved, Transfer};
 
@@ -58,6 +59,7 @@ pub struct Copier {
     scope: Arc<Scope>,
     limits: Limits,
     flights: Arc<Flights>,
+    slots: Arc<Slots>,
     origins: Arc<dyn Origins>,
     creations: Arc<Creations>,
 }
@@ -96,9 +98,15 @@ impl Copier {
             scope: Arc::default(),
             limits,
             flights: Arc::default(),
+            slots: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
             creations: Arc::default(),
         }
+    }
+
+    /// What it asks registries with.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The same copier, with somebody else to know where at targets blobs are.
@@ -216,6 +224,7 @@ impl Copier {
             client: &self.client,
             limits: &self.limits,
             flights: &self.flights,
+            slots: &self.slots,
             origins: self.origins.as_ref(),
             creations: &self.creations,
             source: &job.source,

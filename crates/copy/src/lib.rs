@@ -40,6 +40,7 @@ mod reader;
 mod referrers;
 mod scope;
 mod sending;
+mod slots;
 mod tracker;
 mod transfer;
 

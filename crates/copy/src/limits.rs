@@ -52,6 +52,9 @@ impl Default for Limits {
     }
 }
 
+/// Pairs of source and target whose blobs under way are counted. Pods name any source.
+pub(crate) const MAX_SLOTS: usize = 1_024;
+
 /// Blobs whose place at a target is remembered in memory, 200 bytes each.
 pub(crate) const RECENT_ORIGINS: usize = 20_000;
 

@@ -16,6 +16,7 @@ use crate::limits::Limits;
 use crate::origins::Origins;
 use crate::reader::Reader;
 use crate::sending::{self, Sending};
+use crate::slots::Slots;
 use crate::tracker::Tracker;
 
 /// What came of a blob.
@@ -32,6 +33,7 @@ pub(crate) struct Transfer<'a> {
     pub(crate) client: &'a Client,
     pub(crate) limits: &'a Limits,
     pub(crate) flights: &'a Flights,
+    pub(crate) slots: &'a Slots,
     pub(crate) origins: &'a dyn Origins,
     pub(crate) creations: &'a Creations,
     pub(crate) source: &'a ImageReference,
@@ -55,6 +57,7 @@ impl Transfer<'_> {
         let moved = if exists.map_err(|error| self.at_target(descriptor, error))? {
             Moved::Skipped
         } else {
+            let _slot = self.slots.slot(self.client, self.source.registry(), registry).await;
             self.mount_or_send(blob).await?
         };
         self.origins.record(registry, repository, &descriptor.digest);
@@ -140,7 +143,10 @@ impl Transfer<'_> {
             attempt.passed(data.len());
             let body = stream::iter([Ok::<_, SourceFailed>(data.clone())]);
             let put = upload.put(blob, body).await;
-            put.map_err(|error| Failed { again: error.retry(), error: self.at_target(blob, error) })?;
+            put.map_err(|error| Failed {
+                again: error.retry(),
+                error: self.at_target(blob, error),
+            })?;
             attempt.keep();
             return Ok(());
         }

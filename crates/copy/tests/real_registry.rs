@@ -37,8 +37,8 @@ async fn images_travel_through_two_docker_registries() {
     origin.push(&image, "app", "v1");
 
     let ca_pem = Some(certificates.ca_pem.clone().into_bytes());
-    let tls = RegistryConfig { ca_pem, plain_http: false };
-    let plain = RegistryConfig { ca_pem: None, plain_http: true };
+    let tls = RegistryConfig { ca_pem, ..RegistryConfig::default() };
+    let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
     let registry = |host: String| host.parse::<Registry>().unwrap();
     let registries = HashMap::from([
         (registry(one.host()), tls.clone()),

@@ -11,11 +11,11 @@ use protocol::Registry;
 use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
-use crate::error::{Error, ErrorKind, Operation};
+use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::guard::NamedBy;
-use crate::lane::{Closed, Lane};
+use crate::lane::{Closed, Lane, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
-use crate::request::{Request, Scope};
+use crate::request::{Payload, Request, Scope};
 use crate::retry::{RetryPolicy, parse_retry_after};
 use crate::transport::{Transport, system_roots, with_certificates};
 use crate::upload::Refusals;
@@ -89,6 +89,20 @@ impl Client {
         }
     }
 
+    /// How many requests a registry gets at once, reads and writes each, while it bears them.
+    pub fn requests_at_once(&self, registry: &Registry) -> usize {
+        self.shared.config.requests_at_once(registry)
+    }
+
+    /// How things stand with each registry that was asked lately, by name.
+    pub fn registries(&self) -> Vec<RegistryStatus> {
+        let lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = lanes.values().map(|lane| lane.status()).collect();
+        drop(lanes);
+        all.sort_unstable_by(|a, b| a.registry.cmp(&b.registry));
+        all
+    }
+
     pub(crate) fn site(&self, operation: Operation, registry: &Registry) -> Result<Site, Error> {
         let shared = &self.shared;
         let plain_http = shared.config.registries.get(registry).is_some_and(|of| of.plain_http);
@@ -100,7 +114,7 @@ impl Client {
         if lanes.len() >= MAX_REGISTRIES {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
-        let new = || Arc::new(Lane::new(shared.config.permits, shared.config.retry.max_wait));
+        let new = || Arc::new(Lane::new(registry, &shared.config));
         let lane = Arc::clone(lanes.entry(registry.clone()).or_insert_with(new));
         Ok(Site { home, transport, lane })
     }
@@ -140,16 +154,19 @@ impl Client {
             });
             async move {
                 let once = once?;
-                let permit = site.lane.enter(&once.method).await.map_err(|Closed(left)| {
-                    once.error(ErrorKind::RateLimited, "the registry asked for a pause")
-                        .retry_after(Some(left))
-                })?;
+                let permit = site.lane.enter(&once.method).await;
+                let permit = permit.map_err(|closed| unsent(&once, &closed))?;
                 let mut answer = Box::pin(self.once(site, once, scope)).await?;
                 answer.permit = Some(permit);
                 Ok(answer)
             }
         };
-        self.shared.config.retry.run_request(attempt).await
+        // Waiting for a dead registry is for who has a queue, not for who holds up others.
+        let retry = |error: &Error| match site.lane.is_dead() {
+            true => Retry::Never,
+            false => error.retry(),
+        };
+        self.shared.config.retry.run(attempt, retry, ToString::to_string).await
     }
 
     /// Sends a request once, under a permit that the caller holds; Ok is a 2xx.
@@ -159,8 +176,21 @@ impl Client {
         request: Request,
         scope: Option<&Scope>,
     ) -> Result<Answer, Error> {
-        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await?;
+        let pass = site.lane.pass().await.map_err(|closed| unsent(&request, &closed))?;
+        let has_stream = matches!(request.payload, Payload::Stream { .. });
+        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                pass.broke(&error, has_stream);
+                return Err(error);
+            }
+        };
         let answer = sent.answer;
+        pass.answered(answer.status);
+        if site.home.is_home_of(&answer.url) {
+            site.lane.note_quota(&answer.headers);
+        }
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -180,5 +210,17 @@ impl Client {
             .retry_after(after)
             .anonymously(sent.anonymous)
             .with_stale_token(sent.stale))
+    }
+}
+
+/// Why the lane did not let a request go.
+fn unsent(request: &Request, closed: &Closed) -> Error {
+    match closed {
+        Closed::Paused(left) => request
+            .error(ErrorKind::RateLimited, "the registry asked for a pause")
+            .retry_after(Some(*left)),
+        Closed::Dead(refused) => request
+            .error(ErrorKind::Unreachable, format!("{} {refused}", request.registry))
+            .retry_after(Some(refused.after)),
     }
 }

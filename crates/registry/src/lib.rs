@@ -5,7 +5,8 @@
 //! blobs, upload, foreign
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
-//!     lane                     how many at once, and whether this registry asked us to wait
+//!     lane                     how many at once and a second; whether this registry asked us
+//!                              to wait, or is dead
 //!       auth                   challenges, tokens, and which secret goes where
 //!         redirect             where else to look, without our secrets
 //!           transport, guard   one request on the wire; idle timeouts, caps, addresses
@@ -46,6 +47,7 @@ pub use credentials::{
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
+pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use referrers::Referrer;
 pub use retry::RetryPolicy;
 pub use upload::{BodyError, Mount, Portion, Upload};

@@ -57,6 +57,19 @@ pub(crate) const IDLE_CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 /// Requests at once to one registry, reads and writes each.
 pub(crate) const PERMITS: usize = 16;
 
+/// Requests that go well before an overloaded registry gets one more at once: the way back from
+/// one to all then takes 150, long enough for it to say no again.
+pub(crate) const SUCCESSES_PER_PERMIT: u32 = 10;
+
+/// Failures in a row after which a registry is taken for dead: one more than the tries of one
+/// request, so that a single request that is never answered does not speak for all.
+pub(crate) const CIRCUIT_FAILURES: u32 = ATTEMPTS as u32 + 1;
+
+/// For how long a dead registry is left alone: at first about as long as a load balancer takes
+/// to notice, at last so that one that is back is seen within two minutes.
+pub(crate) const MIN_CIRCUIT_OPEN: Duration = Duration::from_secs(5);
+pub(crate) const MAX_CIRCUIT_OPEN: Duration = Duration::from_secs(120);
+
 /// How often a request is tried in all.
 pub(crate) const ATTEMPTS: usize = 4;
 

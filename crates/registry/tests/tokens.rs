@@ -24,7 +24,7 @@ struct World {
 impl World {
     fn new(registry: ScriptedRegistry, entry: &str) -> Self {
         let config = format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.host());
-        let plain = RegistryConfig { plain_http: true, ca_pem: None };
+        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
         let client = Client::new(ClientConfig {
             registries: [(registry.host().parse().unwrap(), plain)].into(),
             credentials: Arc::new(DockerConfig::parse(&config).unwrap()),

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::num::NonZeroU16;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -134,6 +134,8 @@ struct RegistryFile {
     ca: Option<PathBuf>,
     #[serde(default)]
     plain_http: bool,
+    requests_per_second: Option<NonZeroU32>,
+    requests_at_once: Option<NonZeroU16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -251,7 +253,12 @@ fn load_registries(
             Some(path) => Some(read(&format!("registries.\"{name}\".ca"), path)?),
             None => None,
         };
-        let config = RegistryConfig { ca_pem, plain_http: file.plain_http };
+        let config = RegistryConfig {
+            ca_pem,
+            plain_http: file.plain_http,
+            requests_per_second: file.requests_per_second,
+            requests_at_once: file.requests_at_once,
+        };
         if special.insert(registry, config).is_some() {
             return Err(ConfigError::Twice { registry: name.clone() });
         }

@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use registry::{CircuitState, RegistryStatus};
 
 use crate::ledger::record::State;
 
@@ -29,6 +30,7 @@ struct Shared {
     copied_bytes: Counter,
     copies_running: Gauge,
     replicas: Family<StateLabels, Gauge>,
+    registries: Registries,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -45,6 +47,22 @@ struct CopyLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct StateLabels {
     state: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RegistryLabels {
+    registry: String,
+}
+
+/// How things stand with each registry. The client remembers a bounded number of them.
+#[derive(Default)]
+struct Registries {
+    in_flight: Family<RegistryLabels, Gauge>,
+    allowed: Family<RegistryLabels, Gauge>,
+    paused_seconds: Family<RegistryLabels, Gauge>,
+    circuit_open: Family<RegistryLabels, Gauge>,
+    ratelimit_limit: Family<RegistryLabels, Gauge>,
+    ratelimit_remaining: Family<RegistryLabels, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -80,6 +98,8 @@ impl Default for Metrics {
         registry.register("copies_running", "Copies under way", copies_running.clone());
         let replicas = Family::default();
         registry.register("replicas", "Sources in the ledger, by state", replicas.clone());
+        let registries = Registries::default();
+        registries.register(&mut registry);
         let shared = Shared {
             registry,
             triggers,
@@ -89,6 +109,7 @@ impl Default for Metrics {
             copied_bytes,
             copies_running,
             replicas,
+            registries,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -114,17 +135,128 @@ impl Metrics {
         self.shared.copied_bytes.inc_by(bytes_moved);
     }
 
-    /// The text of `/metrics`, with the ledger's figures of this moment.
-    pub(crate) fn render(&self, replicas: &[(State, u64)]) -> String {
+    /// The text of `/metrics`, with the ledger's and the client's figures of this moment.
+    pub(crate) fn render(
+        &self,
+        replicas: &[(State, u64)],
+        registries: &[RegistryStatus],
+    ) -> String {
         self.shared.replicas.clear();
         for (state, count) in replicas {
             let labels = StateLabels { state: state.as_str() };
-            let count = i64::try_from(*count).unwrap_or(i64::MAX);
-            self.shared.replicas.get_or_create(&labels).set(count);
+            self.shared.replicas.get_or_create(&labels).set(signed(*count));
         }
+        self.shared.registries.set(registries);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.shared.registry);
         text
+    }
+}
+
+impl Registries {
+    fn register(&self, registry: &mut Registry) {
+        let figures = [
+            ("registry_requests_in_flight", "Requests under way", &self.in_flight),
+            (
+                "registry_requests_allowed",
+                "Requests that a registry gets at once, reads and writes each",
+                &self.allowed,
+            ),
+            (
+                "registry_paused_seconds",
+                "How long a registry that asked for it is left alone yet",
+                &self.paused_seconds,
+            ),
+            (
+                "registry_circuit_open",
+                "1 while a registry does not answer and is left alone",
+                &self.circuit_open,
+            ),
+            (
+                "registry_ratelimit_limit",
+                "Requests in one window of a registry's rate limit, as it says",
+                &self.ratelimit_limit,
+            ),
+            (
+                "registry_ratelimit_remaining",
+                "Requests left of them, as it says",
+                &self.ratelimit_remaining,
+            ),
+        ];
+        for (name, help, family) in figures {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    fn set(&self, all: &[RegistryStatus]) {
+        for family in [
+            &self.in_flight,
+            &self.allowed,
+            &self.paused_seconds,
+            &self.circuit_open,
+            &self.ratelimit_limit,
+            &self.ratelimit_remaining,
+        ] {
+            family.clear();
+        }
+        for status in all {
+            let labels = RegistryLabels { registry: status.registry.to_string() };
+            let set = |family: &Family<RegistryLabels, Gauge>, value: u64| {
+                family.get_or_create(&labels).set(signed(value));
+            };
+            set(&self.in_flight, status.in_flight as u64);
+            set(&self.allowed, status.allowed as u64);
+            set(&self.paused_seconds, status.paused_for.unwrap_or_default().as_secs());
+            set(&self.circuit_open, u64::from(status.circuit != CircuitState::Closed));
+            let Some(quota) = &status.quota else { continue };
+            set(&self.ratelimit_remaining, quota.remaining);
+            if let Some(limit) = quota.limit {
+                set(&self.ratelimit_limit, limit);
+            }
+        }
+    }
+}
+
+/// Gauges are signed.
+fn signed(figure: u64) -> i64 {
+    i64::try_from(figure).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use http::Method;
+    use registry::{Client, ClientConfig, ManifestRef, RegistryConfig};
+    use testkit::{Fault, Kind, ScriptedRegistry, When};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_rate_limit_of_a_registry_is_shown() {
+        let server = ScriptedRegistry::start().await;
+        for (name, value) in [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "7")] {
+            let each = When::each(Method::HEAD, Kind::Manifest);
+            server.script(each, Fault::With(name, value.to_owned()));
+        }
+        let host: protocol::Registry = server.host().parse().unwrap();
+        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
+        let registries = HashMap::from([(host.clone(), plain)]);
+        let client = Client::new(ClientConfig { registries, ..ClientConfig::default() }).unwrap();
+        let tag = ManifestRef::Tag("v1".parse().unwrap());
+        client.head_manifest(&host, &"app".parse().unwrap(), &tag).await.unwrap();
+
+        let metrics = Metrics::default();
+        let text = metrics.render(&[], &client.registries());
+        for line in [
+            format!("image_replicator_registry_ratelimit_limit{{registry=\"{host}\"}} 100"),
+            format!("image_replicator_registry_ratelimit_remaining{{registry=\"{host}\"}} 7"),
+            format!("image_replicator_registry_requests_allowed{{registry=\"{host}\"}} 16"),
+            format!("image_replicator_registry_circuit_open{{registry=\"{host}\"}} 0"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        assert!(!metrics.render(&[], &[]).contains(host.as_str()));
     }
 }

@@ -40,6 +40,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let status = Status {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
+        client: copier.client().clone(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));

@@ -18,6 +18,10 @@ use crate::metrics::Metrics;
 /// ones wake it at once.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
+/// Workers that one source registry leaves to the others, however much of it is due: a registry
+/// that is slow then holds up no other one, and one that is alone in a cluster has the rest.
+const WORKERS_FOR_OTHERS: usize = 1;
+
 /// How long to wait after the ledger failed.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -49,16 +53,17 @@ impl Workers {
     /// Runs `count` workers; returns when all have stopped.
     pub(crate) async fn run(self, count: u16, stop: Stop) {
         let workers = TaskTracker::new();
+        let most_of_one_registry = usize::from(count).saturating_sub(WORKERS_FOR_OTHERS).max(1);
         for _ in 0..count {
-            workers.spawn(self.clone().work(stop.clone()));
+            workers.spawn(self.clone().work(most_of_one_registry, stop.clone()));
         }
         workers.close();
         workers.wait().await;
     }
 
-    async fn work(self, stop: Stop) {
+    async fn work(self, most_of_one_registry: usize, stop: Stop) {
         while !stop.claiming.is_cancelled() {
-            match self.ledger.claim().await {
+            match self.ledger.claim(most_of_one_registry).await {
                 Ok(Some(record)) => self.copy(&record, &stop).await,
                 Ok(None) => tokio::select! {
                     () = self.ledger.wait_for_work(IDLE_LOOK) => {}
@@ -188,3 +193,6 @@ fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u6
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

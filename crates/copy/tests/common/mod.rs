@@ -38,7 +38,7 @@ impl World {
             ..ClientConfig::default()
         };
         for registry in [&source, &target] {
-            let plain = RegistryConfig { plain_http: true, ca_pem: None };
+            let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
             config.registries.insert(registry.host().parse().unwrap(), plain);
         }
         Self { source, target, config, limits: Limits::default(), scope: Scope::default() }
@@ -69,6 +69,7 @@ impl World {
             *of = RegistryConfig {
                 plain_http: false,
                 ca_pem: Some(certificates.ca_pem.clone().into_bytes()),
+                ..RegistryConfig::default()
             };
         }
         self

@@ -20,12 +20,12 @@ use std::time::Duration;
 
 use http::{Method, header};
 use protocol::{Registry, Repository};
-use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use crate::answer::Answer;
 use crate::client::{Client, Site};
 use crate::error::{Error, ErrorKind, Operation};
+use crate::lane::Permit;
 use crate::request::{Request, Scope};
 
 pub use portions::Portion;
@@ -57,7 +57,7 @@ pub struct Upload {
     /// The smallest portion that the registry wants, unless it is the last one.
     min_chunk_bytes: u64,
     complete: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
 }
 
 /// Where an upload goes on, by the Location of an answer; None where there is none.

@@ -23,6 +23,8 @@ registries:
     ca: DIR/tls.crt
   \"plain.corp:5000\":
     plain_http: true
+    requests_per_second: 20
+    requests_at_once: 3
 credentials: DIR/config.json
 copy:
   workers: 7
@@ -66,7 +68,10 @@ fn a_whole_configuration_is_read() {
     assert!(config.registries.create_repository.is_some());
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
-    assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
+    let plain = &special[&"plain.corp:5000".parse().unwrap()];
+    assert!(plain.plain_http);
+    assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
+    assert_eq!(plain.requests_at_once.map(u16::from), Some(3));
 }
 
 #[test]
@@ -110,6 +115,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("artifact_types:", "types:"),
         CONFIG.replace("{repository}", "app"),
         CONFIG.replace("[aws, ecr, create-repository, --repository-name, '{repository}']", "[]"),
+        CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

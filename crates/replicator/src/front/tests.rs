@@ -103,7 +103,7 @@ async fn receipts_and_refusals_reach_the_hosts_client_whole() {
     let started = front.trigger("start", "nginx:1.27").await.unwrap();
     assert_eq!(started.state, ReplicaState::Copying);
 
-    front.ledger.claim().await.unwrap().unwrap();
+    front.ledger.claim(usize::MAX).await.unwrap().unwrap();
     let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
     front.ledger.settle(planned.source, copied).await.unwrap();
@@ -123,7 +123,7 @@ async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
     assert_eq!(front.trigger("plan", direct).await.map(state), Ok(ReplicaState::Planned));
     assert_eq!(front.trigger("start", direct).await.map(state), Ok(ReplicaState::Copying));
     assert_eq!(front.trigger("replica", direct).await.unwrap_err().code, RefusalCode::Pending);
-    front.ledger.claim().await.unwrap().unwrap();
+    front.ledger.claim(usize::MAX).await.unwrap().unwrap();
     let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
     let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
     front.ledger.settle(source, copied).await.unwrap();

@@ -108,9 +108,14 @@ impl Ledger {
         }
     }
 
-    /// Takes the source that is due longest; None where none is due. The caller must settle it.
-    pub(crate) async fn claim(&self) -> Result<Option<Arc<Record>>, LedgerError> {
-        self.change(Action::Claim).await
+    /// Takes the source that is due longest, of a registry of which less than
+    /// `most_of_one_registry` copies are under way; None where none is due. The caller must
+    /// settle it.
+    pub(crate) async fn claim(
+        &self,
+        most_of_one_registry: usize,
+    ) -> Result<Option<Arc<Record>>, LedgerError> {
+        self.change(Action::Claim { most_of_one_registry }).await
     }
 
     /// Writes down how a claimed copy ended. None where none was under way.

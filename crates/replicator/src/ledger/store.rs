@@ -7,7 +7,7 @@
 use std::str::FromStr;
 use std::time::Duration;
 
-use protocol::{Digest, ImageReference, RefusalCode, Side};
+use protocol::{Digest, ImageReference, RefusalCode, Registry, Side};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
     SqliteRow, SqliteSynchronous,
@@ -65,14 +65,25 @@ pub(super) async fn find(
     row.map(|row| read(&row)).transpose()
 }
 
-/// The record that is due longest.
+/// The record that is due longest, of those whose source is not in one of `left_out`, which are
+/// few. Each due record before it is looked at; 50,000 take about 50 ms.
 pub(super) async fn first_due(
     connection: &mut SqliteConnection,
     now: Timestamp,
+    left_out: impl Iterator<Item = &Registry>,
 ) -> Result<Option<Record>, LedgerError> {
-    let sql = select("WHERE due_at_ms <= $1 ORDER BY due_at_ms LIMIT 1");
-    let row =
-        sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.as_ms()).fetch_optional(connection).await?;
+    // A source begins with its registry and a slash.
+    let left_out: Vec<String> = left_out.map(|registry| format!("{registry}/")).collect();
+    let mut condition = "WHERE due_at_ms <= $1".to_owned();
+    for (prefix, number) in left_out.iter().zip(2..) {
+        condition += &format!(" AND substr(source, 1, {}) <> ${number}", prefix.len());
+    }
+    let sql = select(&(condition + " ORDER BY due_at_ms LIMIT 1"));
+    let mut query = sqlx::query(sqlx::AssertSqlSafe(sql)).bind(now.as_ms());
+    for prefix in left_out {
+        query = query.bind(prefix);
+    }
+    let row = query.fetch_optional(connection).await?;
     row.map(|row| read(&row)).transpose()
 }
 

@@ -58,10 +58,10 @@ async fn what_was_written_is_there_after_a_restart() {
     let ledger = fixture.open().await;
     assert_eq!(ledger.find(&source("1")).await.unwrap(), None);
     ledger.want(source("1"), target("1")).await.unwrap();
-    ledger.claim().await.unwrap().unwrap();
+    ledger.claim(usize::MAX).await.unwrap().unwrap();
     let present = ledger.settle(source("1"), copied()).await.unwrap().unwrap();
     ledger.want(source("2"), target("2")).await.unwrap();
-    ledger.claim().await.unwrap().unwrap();
+    ledger.claim(usize::MAX).await.unwrap().unwrap();
     let failed =
         ledger.settle(source("2"), failed("it's \"gone\"", Duration::ZERO)).await.unwrap().unwrap();
     drop(ledger);
@@ -76,13 +76,13 @@ async fn a_copy_under_way_at_the_end_is_wanted_at_the_next_start() {
     let fixture = Fixture::new();
     let ledger = fixture.open().await;
     ledger.want(source("1"), target("1")).await.unwrap();
-    assert_eq!(ledger.claim().await.unwrap().unwrap().state, State::Copying);
-    assert_eq!(ledger.claim().await.unwrap(), None);
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap().unwrap().state, State::Copying);
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap(), None);
     drop(ledger);
 
     let ledger = fixture.open().await;
     assert_eq!(ledger.find(&source("1")).await.unwrap().unwrap().state, State::Wanted);
-    assert_eq!(ledger.claim().await.unwrap().unwrap().source, source("1"));
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap().unwrap().source, source("1"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,7 +97,7 @@ async fn case_14_a_burst_for_one_image_is_one_copy() {
     }
     let claims = (0..8).map(|_| {
         let ledger = ledger.clone();
-        tokio::spawn(async move { ledger.claim().await.unwrap() })
+        tokio::spawn(async move { ledger.claim(usize::MAX).await.unwrap() })
     });
     let mut claimed = 0;
     for claim in claims.collect::<Vec<_>>() {
@@ -113,19 +113,37 @@ async fn the_one_due_longest_is_claimed_first_and_none_before_it_is_due() {
     ledger.want(source("1"), target("1")).await.unwrap();
     fixture.pass(Duration::from_millis(5));
     ledger.want(source("2"), target("2")).await.unwrap();
-    assert_eq!(ledger.claim().await.unwrap().unwrap().source, source("1"));
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap().unwrap().source, source("1"));
     ledger.settle(source("1"), failed("no", Duration::from_secs(10))).await.unwrap();
-    assert_eq!(ledger.claim().await.unwrap().unwrap().source, source("2"));
-    assert_eq!(ledger.claim().await.unwrap(), None);
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap().unwrap().source, source("2"));
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap(), None);
     fixture.pass(Duration::from_secs(10));
-    assert_eq!(ledger.claim().await.unwrap().unwrap().source, source("1"));
+    assert_eq!(ledger.claim(usize::MAX).await.unwrap().unwrap().source, source("1"));
+}
+
+#[tokio::test]
+async fn one_registry_gets_so_many_claims_and_no_more() {
+    let ledger = Fixture::new().open().await;
+    let other: ImageReference = "docker.io.example/nginx:1".parse().unwrap();
+    for tag in ["1", "2", "3"] {
+        ledger.want(source(tag), target(tag)).await.unwrap();
+    }
+    ledger.want(other.clone(), target("other")).await.unwrap();
+    for expected in [source("1"), source("2"), other] {
+        assert_eq!(ledger.claim(2).await.unwrap().unwrap().source, expected);
+    }
+    assert_eq!(ledger.claim(2).await.unwrap(), None);
+    ledger.settle(source("2"), Settlement::HandedBack).await.unwrap();
+    assert_eq!(ledger.claim(1).await.unwrap(), None);
+    assert!(ledger.claim(2).await.unwrap().is_some());
+    assert_eq!(ledger.claim(2).await.unwrap(), None);
 }
 
 #[tokio::test]
 async fn memory_keeps_the_newer_of_two_readings() {
     let ledger = Fixture::new().open().await;
     let old = ledger.want(source("1"), target("1")).await.unwrap();
-    let new = ledger.claim().await.unwrap().unwrap();
+    let new = ledger.claim(usize::MAX).await.unwrap().unwrap();
     ledger.shared.remember(&old);
     assert_eq!(ledger.find(&source("1")).await.unwrap(), Some(new));
 }
@@ -147,7 +165,7 @@ async fn states_are_counted() {
     for tag in ["1", "2", "3"] {
         ledger.want(source(tag), target(tag)).await.unwrap();
     }
-    ledger.claim().await.unwrap();
+    ledger.claim(usize::MAX).await.unwrap();
     let mut counts = ledger.count_by_state().await.unwrap();
     counts.sort_by_key(|(state, _)| state.as_str());
     assert_eq!(counts, [(State::Copying, 1), (State::Wanted, 2)]);
