@@ -50,6 +50,15 @@ impl CopyError {
         Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
     }
 
+    /// Something that is wrong with what the target says.
+    pub(crate) fn found_at_target(
+        image: &ImageReference,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Side::Target, image, Cause::Found { kind, message: message.into() })
+    }
+
     /// A repository that the target does not know, and that could not be created.
     pub(crate) fn not_created(image: &ImageReference, reason: String) -> Self {
         Self::new(Side::Target, image, Cause::NotCreated { reason })
