@@ -52,8 +52,16 @@ impl CopyError {
 
     /// Something about the image that this target does not take.
     pub(crate) fn not_taken(image: &ImageReference, message: impl Into<String>) -> Self {
-        let cause = Cause::Found { kind: ErrorKind::Unsupported, message: message.into() };
-        Self::new(Side::Target, image, cause)
+        Self::found_at_target(image, ErrorKind::Unsupported, message)
+    }
+
+    /// Something that is wrong with what the target says.
+    pub(crate) fn found_at_target(
+        image: &ImageReference,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Side::Target, image, Cause::Found { kind, message: message.into() })
     }
 
     /// A repository that the target does not know, and that could not be created.

@@ -26,7 +26,7 @@ pub(crate) enum Failed {
     /// never sent.
     Source(CopyError),
     /// The target is. `retry` tells of a new upload, here and now.
-    Target { error: registry::Error, retry: Retry },
+    Target { error: CopyError, retry: Retry },
 }
 
 /// What a request led to.
@@ -46,7 +46,8 @@ impl Sending<'_> {
             let given = self.reader.back().map_err(Failed::Source)?;
             let holds = match step {
                 Ok(Step::Done) => return Ok(()),
-                Ok(Step::Holds(holds)) => holds.min(given),
+                Ok(Step::Holds(holds)) if holds <= given => holds,
+                Ok(Step::Holds(holds)) => return Err(self.too_many(holds, given)),
                 Err(error) => {
                     if given == self.blob.size && self.is_there_after(&error).await {
                         return Ok(());
@@ -56,7 +57,7 @@ impl Sending<'_> {
                     fruitless = if holds > at { 0 } else { fruitless + 1 };
                     let limits = self.limits;
                     if resumes > limits.resumes || fruitless >= limits.fruitless_resumes {
-                        return Err(Failed::Target { retry: error.retry(), error });
+                        return Err(self.failed(error.retry(), error));
                     }
                     tracing::info!(%error, from = holds, "the upload goes on where it broke off");
                     holds
@@ -98,7 +99,7 @@ impl Sending<'_> {
         at: u64,
         given: u64,
     ) -> Result<u64, Failed> {
-        let (error, asked) = (error.clone(), broke(error) || at > 0);
+        let is_asked = broke(error) || at > 0;
         let retry = match error.kind() {
             // It may just be this upload that the target knows no more, or does not go on with.
             ErrorKind::NotFound | ErrorKind::Malformed | ErrorKind::Unsupported if at > 0 => {
@@ -106,16 +107,30 @@ impl Sending<'_> {
             }
             _ => error.retry(),
         };
-        let out_of_order = error.status() == Some(416);
-        if !out_of_order && (!asked || error.retry() == Retry::Never) {
-            return Err(Failed::Target { error, retry });
+        let is_out_of_order = error.status() == Some(416);
+        if !is_out_of_order && (!is_asked || error.retry() == Retry::Never) {
+            return Err(self.failed(retry, error.clone()));
         }
         match self.upload.held().await {
             Ok(Some(holds)) if holds <= given => Ok(holds),
-            Ok(_) => Err(Failed::Target { error, retry }),
+            Ok(_) => Err(self.failed(retry, error.clone())),
             // It was asked more than once already.
-            Err(error) => Err(Failed::Target { error, retry: Retry::Never }),
+            Err(error) => Err(self.failed(Retry::Never, error)),
         }
+    }
+
+    fn failed(&self, retry: Retry, error: registry::Error) -> Failed {
+        let error = CopyError::target(self.target, error).with_part(&self.blob.digest);
+        Failed::Target { error, retry }
+    }
+
+    fn too_many(&self, holds: u64, given: u64) -> Failed {
+        let message = format!(
+            "blob {}: it says that it has {holds} bytes, and got {given}",
+            self.blob.digest
+        );
+        let error = CopyError::found_at_target(self.target, ErrorKind::Malformed, message);
+        Failed::Target { error, retry: Retry::Never }
     }
 }
 

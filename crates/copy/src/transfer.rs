@@ -159,9 +159,7 @@ impl Transfer<'_> {
                 Ok(())
             }
             Err(sending::Failed::Source(error)) => Err(at_once(error)),
-            Err(sending::Failed::Target { error, retry }) => {
-                Err(Failed { error: self.at_target(blob, error), again: retry })
-            }
+            Err(sending::Failed::Target { error, retry }) => Err(Failed { error, again: retry }),
         }
     }
 

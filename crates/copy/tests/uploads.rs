@@ -273,8 +273,26 @@ async fn nonsense_in_answers_is_an_error_of_the_target() {
         assert_eq!(error.side, Side::Target, "{method} {header} {value}: {error}");
         let kinds = [ErrorKind::Malformed, ErrorKind::Denied];
         assert!(kinds.contains(&error.kind()), "{method} {header} {value}: {error}");
-        world.no_upload_is_open().await;
+        if method == Method::PATCH {
+            world.no_upload_is_open().await;
+        }
     }
+}
+
+/// A target that confirms more than it was sent, before it was sent.
+#[tokio::test]
+async fn an_early_answer_is_not_believed() {
+    let world = world(ScriptedRegistry::builder().bodies_up_to(20 * MIB)).await;
+    let (image, layer) = image(64);
+    world.source.push(&image, "app", "v1");
+    // What the source gives by then is less than the first chunk.
+    world.source.script(When::each(Method::GET, Kind::Blob).of(&layer), Fault::Stall(MIB));
+    let range = vec![("range".to_owned(), format!("0-{}", 16 * MIB - 1))];
+    let early = Fault::Early(202, range);
+    world.target.script(When::each(Method::PATCH, Kind::Upload), early);
+    let error = world.copy("app:v1").await.unwrap_err();
+    assert_eq!((error.side, error.kind()), (Side::Target, ErrorKind::Malformed), "{error}");
+    assert!(error.to_string().contains("has 16777216 bytes, and got"), "{error}");
 }
 
 /// A blob that is there although the answer was lost is not sent again.

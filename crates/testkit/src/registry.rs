@@ -110,7 +110,8 @@ impl Builder {
         self
     }
 
-    /// Bodies of uploads above this size get a 413, before any of them is read, as by a proxy.
+    /// Bodies of uploads above this size get a 413 at once; what still comes is read and
+    /// dropped, as proxies do for a while.
     #[must_use]
     pub fn bodies_up_to(mut self, bytes: u64) -> Self {
         self.rules.max_body = Some(bytes);
@@ -277,7 +278,7 @@ impl ScriptedRegistry {
 
     /// Creates a repository, where that has to be done first.
     pub fn create_repository(&self, repository: &str) {
-        self.shared.store.lock().unwrap().repository(repository);
+        self.shared.store.lock().unwrap().created.insert(repository.to_owned());
     }
 
     /// Whether an image is here with all that it names, byte for byte.

@@ -21,17 +21,15 @@ impl Upload {
         self.client.refusals().next(&self.registry, self.min_chunk_bytes, blob.size, at)
     }
 
-    /// Sends the whole blob. The body must be of the descriptor's size; it fails the upload by
-    /// an error in its stream, and nothing is committed then.
+    /// Sends the whole blob, which has some bytes. The body must be of the descriptor's size; it
+    /// fails the upload by an error in its stream, and nothing is committed then.
     pub async fn put<S, E>(&mut self, blob: &Descriptor, body: S) -> Result<(), Error>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + 'static,
         E: Into<BodyError>,
     {
-        let request = self.request(Method::PUT, self.closing(blob)).with_payload(match blob.size {
-            0 => Payload::Empty,
-            length => stream(length, body),
-        });
+        let payload = stream(blob.size, body);
+        let request = self.request(Method::PUT, self.closing(blob)).with_payload(payload);
         match self.send(request).await {
             Ok(answer) => self.committed(&answer),
             Err(error) => {
@@ -68,7 +66,7 @@ impl Upload {
         }
     }
 
-    /// Commits a blob whose bytes the registry holds all.
+    /// Commits a blob all of whose bytes the registry holds: all that a blob without any needs.
     pub async fn finish(&mut self, blob: &Descriptor) -> Result<(), Error> {
         let request = self.request(Method::PUT, self.closing(blob));
         let answer = self.send(request).await?;

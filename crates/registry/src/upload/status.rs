@@ -48,19 +48,18 @@ impl Upload {
     }
 }
 
-/// How many bytes the registry has after a chunk from `from` to `end`. An answer without a Range
-/// is a success like another.
+/// How many bytes the registry has after a chunk from `from` to `end`: more than before, and
+/// not `0-0`, which registries say of no byte as well. An answer without a Range is a success
+/// like another.
 pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<u64, Error> {
     let Some(range) = answer.header(header::RANGE.as_str()) else { return Ok(end) };
-    match parse_range(range) {
-        // No byte, or one: as good as none.
-        Some(1) if end > 1 => Ok(0),
-        Some(held) if held <= end => Ok(held),
-        _ => Err(answer.error(
-            ErrorKind::Malformed,
-            format!("it got bytes {from}-{} and says it has {range}", end.saturating_sub(1)),
-        )),
-    }
+    let least = from.saturating_add(1).max(end.min(2));
+    let held = parse_range(range).filter(|held| (least..=end).contains(held));
+    held.ok_or_else(|| {
+        let last = end.saturating_sub(1);
+        let message = format!("it got bytes {from}-{last} and says that it has {range}");
+        answer.error(ErrorKind::Malformed, message)
+    })
 }
 
 /// The number of bytes that `0-<last>` names. Some registries write a unit before it.

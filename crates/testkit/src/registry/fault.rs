@@ -11,6 +11,8 @@ use super::log::{Kind, Recorded};
 pub enum Fault {
     /// Another answer: status, headers, body.
     Answer(u16, Vec<(String, String)>, String),
+    /// Another answer, before the request's body came: status, headers.
+    Early(u16, Vec<(String, String)>),
     /// The right answer, later.
     Delay(Duration),
     /// No answer: the connection is cut at once.

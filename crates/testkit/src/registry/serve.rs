@@ -103,6 +103,16 @@ async fn answer(
             _ => {}
         }
     }
+    let early = faults.iter().find_map(|fault| match fault {
+        Fault::Early(status, headers) => Some((*status, headers)),
+        _ => None,
+    });
+    if let Some((status, headers)) = early {
+        tokio::spawn(request.into_body().collect());
+        let mut reply = Reply::new(status, "");
+        reply.headers.extend(headers.iter().cloned());
+        return Ok(faulty(reply, &[]));
+    }
     let replaced = faults.iter().find_map(|fault| match fault {
         Fault::Answer(status, headers, body) => Some((*status, headers, body)),
         _ => None,

@@ -1,6 +1,6 @@
 //! What the registry holds.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_lc_rs::digest::{Context, SHA256};
 use bytes::{Bytes, BytesMut};
@@ -15,6 +15,8 @@ pub(super) type Manifest = (String, Bytes);
 #[derive(Default)]
 pub(super) struct Store {
     repositories: HashMap<String, Repository>,
+    /// Those that were created, where that has to be done first.
+    pub(super) created: HashSet<String>,
     pub(super) uploads: HashMap<u64, Upload>,
     next_upload: u64,
 }
@@ -52,10 +54,6 @@ pub(super) struct Repository {
 impl Store {
     pub(super) fn repository(&mut self, name: &str) -> &mut Repository {
         self.repositories.entry(name.to_owned()).or_default()
-    }
-
-    pub(super) fn knows(&self, repository: &str) -> bool {
-        self.repositories.contains_key(repository)
     }
 
     pub(super) fn open_upload(&mut self) -> u64 {

@@ -4,6 +4,7 @@ use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use http::Method;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
 use super::Shared;
@@ -44,7 +45,10 @@ pub(super) async fn upload(
             shared.store.lock().unwrap().uploads.remove(&id);
             Ok(Reply::new(204, ""))
         }
-        Method::PATCH | Method::PUT if too_large => Ok(Reply::new(413, "<html>too large</html>")),
+        Method::PATCH | Method::PUT if too_large => {
+            tokio::spawn(body.collect());
+            Ok(Reply::new(413, "<html>too large</html>"))
+        }
         Method::PATCH | Method::PUT if !in_order(target, request, upload.size) => {
             Ok(Reply::error(416, "RANGE_INVALID"))
         }
@@ -69,7 +73,7 @@ pub(super) async fn upload(
 
 fn open(shared: &Shared, target: &Target) -> Reply {
     let mut store = shared.store.lock().unwrap();
-    if shared.rules.repositories_are_created_first && !store.knows(&target.repository) {
+    if shared.rules.repositories_are_created_first && !store.created.contains(&target.repository) {
         return Reply::error(404, "NAME_UNKNOWN");
     }
     if let (Some(mount), Some(from)) = (target.parameter("mount"), target.parameter("from")) {
