@@ -115,7 +115,10 @@ async fn an_upload_that_is_cut_gets_through() {
     let ca_pem = Some(certificates.ca_pem.clone().into_bytes());
     let registries = HashMap::from([
         (proxy.parse().unwrap(), RegistryConfig { ca_pem, ..RegistryConfig::default() }),
-        (origin.host().parse().unwrap(), RegistryConfig { plain_http: true, ..RegistryConfig::default() }),
+        (
+            origin.host().parse().unwrap(),
+            RegistryConfig { plain_http: true, ..RegistryConfig::default() },
+        ),
     ]);
     let docker_config = format!(r#"{{"auths":{{"{proxy}":{{"auth":"dTpw"}}}}}}"#);
     let credentials = Arc::new(DockerConfig::parse(&docker_config).unwrap());

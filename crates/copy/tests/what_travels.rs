@@ -232,7 +232,7 @@ async fn fetching_world() -> (World, ScriptedRegistry) {
     let owner = ScriptedRegistry::builder().tls(&certificates).start().await;
     let mut world = World::new().await.with_credentials(&[(&owner, "user:secret")]);
     let ca_pem = Some(certificates.ca_pem.clone().into_bytes());
-    let known = RegistryConfig { plain_http: false, ca_pem };
+    let known = RegistryConfig { ca_pem, ..RegistryConfig::default() };
     world.config.registries.insert(owner.host().parse().unwrap(), known);
     world.scope.foreign_layers = ForeignLayers::Fetch;
     (world, owner)
