@@ -1,19 +1,20 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
 //! write manifests, children first; set tags last.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference, Replica};
 use registry::{Client, ErrorKind, ManifestRef};
 
 use crate::error::CopyError;
 use crate::flights::Flights;
-use crate::graph::{Graph, Manifest};
+use crate::graph::Graph;
+use crate::inspect::Proof;
 use crate::limits::Limits;
 use crate::origins::{Origins, RecentOrigins};
 use crate::tracker::Tracker;
-use crate::transfer::{Moved, Transfer};
+use crate::transfer::Transfer;
 
 /// What to copy, and where to.
 #[derive(Clone, Debug)]
@@ -66,8 +67,10 @@ enum Rule {
 }
 
 impl Place {
-    fn is_due(&self, digest: &Digest) -> bool {
+    fn is_due(&self, digest: &Digest, proof: Proof) -> bool {
         match self.rule {
+            // That it names the right digest does not prove that it has its bytes.
+            _ if proof == Proof::Bytes && self.holds.as_ref() == Some(digest) => true,
             Rule::Follows => self.holds.as_ref() != Some(digest),
             Rule::IfAbsent => self.holds.is_none(),
         }
@@ -95,10 +98,21 @@ impl Copier {
     /// verified; when it is an error, or dropped, nothing wrong is there, and a tag still names
     /// what it named. Can be called again at any time.
     pub async fn copy(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Word).await
+    }
+
+    /// Makes the replica what the source is, and does not take the target's word for any part
+    /// of it: each is read there, written again where it is missing or damaged, and read once
+    /// more. An error where the target keeps what is damaged.
+    pub async fn repair(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Bytes).await
+    }
+
+    async fn run(&self, job: &Job, tracker: &Tracker, proof: Proof) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
-        let (digest, places) = tokio::join!(self.resolve(source), self.places(replica));
+        let (digest, places) = tokio::join!(resolve(&self.client, source), self.places(replica));
         let (digest, mut places) = (digest?, places?);
-        places.retain(|place| place.is_due(&digest));
+        places.retain(|place| place.is_due(&digest, proof));
         let mut outcome =
             Outcome { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 };
         if places.is_empty() {
@@ -107,23 +121,28 @@ impl Copier {
         let graph = Graph::read(&self.client, source, &outcome.digest, &self.limits).await?;
         outcome.size_bytes = graph.size_bytes();
         tracker.begin(&graph.blobs);
-        self.move_blobs(job, &graph, tracker, &mut outcome).await?;
-        self.write_manifests(&replica.reference, &graph, &places).await?;
-        Ok(outcome)
-    }
-
-    /// Which digest is meant. A tag is looked up once; all that follows goes by the digest.
-    async fn resolve(&self, source: &ImageReference) -> Result<Digest, CopyError> {
-        let tag = match (source.digest(), source.tag()) {
-            (Some(digest), _) => return Ok(digest.clone()),
-            (None, tag) => tag.cloned().map(ManifestRef::Tag),
+        let transfer = Transfer {
+            client: &self.client,
+            limits: &self.limits,
+            flights: &self.flights,
+            origins: self.origins.as_ref(),
+            source,
+            target: &replica.reference,
+            tracker,
+            proof,
+            sent: Mutex::default(),
         };
-        let missing =
-            || CopyError::found(source, ErrorKind::NotFound, "the registry knows no such image");
-        let tag = tag.ok_or_else(missing)?;
-        let found = self.client.head_manifest(source.registry(), source.repository(), &tag).await;
-        let found = found.map_err(|error| CopyError::source(source, error))?;
-        found.map(|found| found.digest).ok_or_else(missing)
+        self.move_blobs(&transfer, &graph).await?;
+        self.write_manifests(&transfer, &graph, &places).await?;
+        for blob in &graph.blobs {
+            if transfer.was_sent(&blob.descriptor.digest) {
+                outcome.blobs_moved += 1;
+                outcome.bytes_moved += blob.descriptor.size;
+            } else {
+                outcome.blobs_skipped += 1;
+            }
+        }
+        Ok(outcome)
     }
 
     /// The names under which the image is to be at the target.
@@ -151,45 +170,17 @@ impl Copier {
         futures::future::try_join_all(looked_up).await
     }
 
-    async fn move_blobs(
-        &self,
-        job: &Job,
-        graph: &Graph,
-        tracker: &Tracker,
-        outcome: &mut Outcome,
-    ) -> Result<(), CopyError> {
-        let transfer = Transfer {
-            client: &self.client,
-            limits: &self.limits,
-            flights: &self.flights,
-            origins: self.origins.as_ref(),
-            source: &job.source,
-            target: &job.replica.reference,
-            tracker,
-        };
+    async fn move_blobs(&self, transfer: &Transfer<'_>, graph: &Graph) -> Result<(), CopyError> {
         // Collected first: a lazy map over references makes a future that is not Send.
-        let ensured: Vec<_> = graph
-            .blobs
-            .iter()
-            .map(|blob| transfer.ensure(blob).map_ok(move |moved| (blob, moved)).boxed())
-            .collect();
-        let mut moves = stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once);
-        while let Some((blob, moved)) = moves.try_next().await? {
-            match moved {
-                Moved::Skipped => outcome.blobs_skipped += 1,
-                Moved::Sent => {
-                    outcome.blobs_moved += 1;
-                    outcome.bytes_moved += blob.descriptor.size;
-                }
-            }
-        }
-        Ok(())
+        let ensured: Vec<_> =
+            graph.blobs.iter().map(|blob| transfer.ensure(blob).boxed()).collect();
+        stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once).try_collect::<()>().await
     }
 
     /// Writes the manifests by digest, and the root under its names.
     async fn write_manifests(
         &self,
-        target: &ImageReference,
+        transfer: &Transfer<'_>,
         graph: &Graph,
         places: &[Place],
     ) -> Result<(), CopyError> {
@@ -201,7 +192,7 @@ impl Copier {
             .into_iter()
             .map(|leaf| {
                 let by_digest = ManifestRef::Digest(leaf.descriptor.digest.clone());
-                self.write(target, leaf, by_digest).boxed()
+                transfer.write(leaf, by_digest).boxed()
             })
             .collect();
         stream::iter(written)
@@ -210,26 +201,25 @@ impl Copier {
             .await?;
         for manifest in inner {
             let by_digest = ManifestRef::Digest(manifest.descriptor.digest.clone());
-            self.write(target, manifest, by_digest).await?;
+            transfer.write(manifest, by_digest).await?;
         }
         for place in places {
-            self.write(target, root, place.at.clone()).await?;
+            transfer.write(root, place.at.clone()).await?;
         }
         Ok(())
     }
+}
 
-    async fn write(
-        &self,
-        target: &ImageReference,
-        manifest: &Manifest,
-        at: ManifestRef,
-    ) -> Result<(), CopyError> {
-        let media_type = &manifest.descriptor.media_type;
-        self.client
-            .put_manifest(target.registry(), target.repository(), &at, media_type, &manifest.bytes)
-            .await
-            .map_err(|error| {
-                CopyError::target(target, error).with_part(&manifest.descriptor.digest)
-            })
-    }
+/// Which digest an image has. A tag is looked up once; all that follows goes by the digest.
+pub(crate) async fn resolve(client: &Client, image: &ImageReference) -> Result<Digest, CopyError> {
+    let tag = match (image.digest(), image.tag()) {
+        (Some(digest), _) => return Ok(digest.clone()),
+        (None, tag) => tag.cloned().map(ManifestRef::Tag),
+    };
+    let missing =
+        || CopyError::found(image, ErrorKind::NotFound, "the registry knows no such image");
+    let tag = tag.ok_or_else(missing)?;
+    let found = client.head_manifest(image.registry(), image.repository(), &tag).await;
+    let found = found.map_err(|error| CopyError::source(image, error))?;
+    found.map(|found| found.digest).ok_or_else(missing)
 }

@@ -92,7 +92,7 @@ impl Reader {
     }
 
     /// The next piece that may be sent on; None after the last.
-    async fn next(&mut self) -> Result<Option<Bytes>, CopyError> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, CopyError> {
         loop {
             match self.stream.next().await {
                 Some(Ok(piece)) if piece.is_empty() => {}
@@ -120,6 +120,11 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// How many bytes came up to now.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read
     }
 
     fn take_in(&mut self, piece: &Bytes) -> Result<(), CopyError> {
