@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, CopyError, Job, Limits, Outcome, Tracker};
+use copy::{Copier, CopyError, Job, Limits, Outcome, Tracker, Verifier};
 use protocol::{ImageReference, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig, RetryPolicy, Timeouts};
 use testkit::{Certificates, Image, ScriptedRegistry};
@@ -69,6 +69,10 @@ impl World {
 
     pub(crate) fn copier(&self) -> Copier {
         Copier::new(Client::new(self.config.clone()).unwrap(), self.limits)
+    }
+
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier::new(Client::new(self.config.clone()).unwrap(), self.limits)
     }
 
     /// The job for an image of the source, as in `app:v1`.
