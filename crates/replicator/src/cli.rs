@@ -19,7 +19,6 @@ pub(crate) struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process's life")]
 pub(crate) enum Command {
     /// Answer triggers and copy images, until told to end
     Serve {

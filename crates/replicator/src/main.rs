@@ -114,7 +114,9 @@ fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.command {
         Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
-        Command::Copy { .. } | Command::Verify { .. } => logs.with_target(false).without_time().init(),
+        Command::Copy { .. } | Command::Verify { .. } => {
+            logs.with_target(false).without_time().init()
+        }
     }
     Ok(())
 }

@@ -23,14 +23,13 @@ impl fmt::Display for Text<'_> {
         findings.iter().try_for_each(|finding| write_finding(f, finding))?;
         let damaged = findings.len();
         let verb = if damaged == 1 { "is" } else { "are" };
+        if findings.iter().any(hides_parts) {
+            writeln!(f, "what manifests name that could not be read was not looked at")?;
+        }
         match (damaged, self.quick) {
             (0, false) => writeln!(f, "{parts} parts, {}, all right", HumanBytes(*size_bytes)),
             (0, true) => writeln!(f, "{parts} parts, {}, all there", HumanBytes(*size_bytes)),
             _ => writeln!(f, "{damaged} of {parts} parts {verb} damaged"),
-        }?;
-        match findings.iter().any(hides_parts) {
-            true => writeln!(f, "what the damaged manifests name could not be looked at"),
-            false => Ok(()),
         }
     }
 }
@@ -51,7 +50,8 @@ fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
 }
 
 fn hides_parts(finding: &Finding) -> bool {
-    finding.part.kind == PartKind::Manifest
+    let is_read = matches!(finding.damage, Damage::Short | Damage::Long);
+    finding.part.kind == PartKind::Manifest && !is_read
 }
 
 #[cfg(test)]
