@@ -115,7 +115,7 @@ fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError
     match cli.command {
         Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
         Command::Copy { .. } | Command::Verify { .. } => {
-            logs.with_target(false).without_time().init()
+            logs.with_target(false).without_time().init();
         }
     }
     Ok(())
