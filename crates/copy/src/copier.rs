@@ -1,9 +1,9 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
 //! write manifests, children first; then what refers to them; set tags last.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference, Replica, Side};
 use registry::{Client, ErrorKind, ManifestRef};
 
@@ -11,15 +11,15 @@ use crate::creations::{Creations, Repositories};
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
+use crate::inspect::Proof;
 use crate::limits::Limits;
 use crate::listing::{Unlisted, list_at_target};
-use crate::manifest;
 use crate::origins::{Origins, RecentOrigins};
 use crate::referrers::{Referrer, Search};
 use crate::scope::Scope;
 use crate::slots::Slots;
 use crate::tracker::Tracker;
-use crate::transfer::{Moved, Transfer};
+use crate::transfer::Transfer;
 
 /// What to copy, and where to.
 #[derive(Clone, Debug)]
@@ -81,8 +81,10 @@ enum Rule {
 }
 
 impl Place {
-    fn is_due(&self, digest: &Digest) -> bool {
+    fn is_due(&self, digest: &Digest, proof: Proof) -> bool {
         match self.rule {
+            // That it names the right digest does not prove that it has its bytes.
+            _ if proof == Proof::Bytes && self.holds.as_ref() == Some(digest) => true,
             Rule::Follows => self.holds.as_ref() != Some(digest),
             Rule::IfAbsent => self.holds.is_none(),
         }
@@ -135,10 +137,21 @@ impl Copier {
     /// one request a tag and one for the source's: nobody looks then for signatures that were
     /// added later, or for platforms that a former scope left out.
     pub async fn copy(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Word).await
+    }
+
+    /// Makes the replica what the source is, and does not take the target's word for any part
+    /// of it: each is read there, written again where it is missing or damaged, and read once
+    /// more. An error where the target keeps what is damaged.
+    pub async fn repair(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Bytes).await
+    }
+
+    async fn run(&self, job: &Job, tracker: &Tracker, proof: Proof) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
-        let (digest, places) = tokio::join!(self.resolve(source), self.places(replica));
+        let (digest, places) = tokio::join!(resolve(&self.client, source), self.places(replica));
         let (digest, mut places) = (digest?, places?);
-        places.retain(|place| place.is_due(&digest));
+        places.retain(|place| place.is_due(&digest, proof));
         let mut outcome = Outcome::new(digest);
         if places.is_empty() {
             return Ok(outcome);
@@ -147,45 +160,47 @@ impl Copier {
         let graph = Graph::read(client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
         tracker.begin(&graph.blobs);
+        let transfer = self.transfer(job, tracker, proof);
         let search = Search::new(client, source, scope, limits);
-        let (referrers, ()) = tokio::try_join!(
-            search.run(&graph),
-            self.move_blobs(job, &graph, tracker, &mut outcome),
-        )?;
+        let (referrers, ()) =
+            tokio::try_join!(search.run(&graph), self.move_blobs(&transfer, &graph))?;
         let target = &replica.reference;
-        let mut unlisted = Vec::new();
-        self.write_manifests(target, &graph, &mut unlisted).await?;
+        let mut unlisted = self.write_manifests(&transfer, &graph).await?;
         // What a name, once set, keeps later copies from doing comes before it.
         let is_named_by_tag = places.iter().all(|place| matches!(place.at, ManifestRef::Tag(_)));
         let root_first = is_named_by_tag && (graph.has_subject() || !referrers.is_empty());
         if root_first {
             let by_digest = ManifestRef::Digest(outcome.digest.clone());
-            unlisted.extend(self.write(target, graph.root(), by_digest).await?);
+            unlisted.extend(transfer.write(graph.root(), by_digest).await?);
         }
-        self.copy_referrers(job, &referrers, tracker, &mut outcome, &mut unlisted).await?;
+        unlisted.extend(self.copy_referrers(&transfer, &referrers).await?);
         list_at_target(client, &self.flights, limits, target, unlisted).await?;
         let mut late = Vec::new();
         for place in places {
-            late.extend(self.write(target, graph.root(), place.at).await?);
+            late.extend(transfer.write(graph.root(), place.at).await?);
         }
         if !root_first {
             list_at_target(client, &self.flights, limits, target, late).await?;
         }
+        transfer.count(&mut outcome);
         Ok(outcome)
     }
 
-    /// Which digest is meant. A tag is looked up once; all that follows goes by the digest.
-    async fn resolve(&self, source: &ImageReference) -> Result<Digest, CopyError> {
-        let tag = match (source.digest(), source.tag()) {
-            (Some(digest), _) => return Ok(digest.clone()),
-            (None, tag) => tag.cloned().map(ManifestRef::Tag),
-        };
-        let missing =
-            || CopyError::found(source, ErrorKind::NotFound, "the registry knows no such image");
-        let tag = tag.ok_or_else(missing)?;
-        let found = self.client.head_manifest(source.registry(), source.repository(), &tag).await;
-        let found = found.map_err(|error| CopyError::source(source, error))?;
-        found.map(|found| found.digest).ok_or_else(missing)
+    fn transfer<'a>(&'a self, job: &'a Job, tracker: &'a Tracker, proof: Proof) -> Transfer<'a> {
+        Transfer {
+            client: &self.client,
+            scope: &self.scope,
+            limits: &self.limits,
+            flights: &self.flights,
+            slots: &self.slots,
+            origins: self.origins.as_ref(),
+            creations: &self.creations,
+            source: &job.source,
+            target: &job.replica.reference,
+            tracker,
+            proof,
+            settled: Mutex::default(),
+        }
     }
 
     /// The names under which the image is to be at the target.
@@ -213,143 +228,89 @@ impl Copier {
         futures::future::try_join_all(looked_up).await
     }
 
-    async fn move_blobs(
-        &self,
-        job: &Job,
-        graph: &Graph,
-        tracker: &Tracker,
-        outcome: &mut Outcome,
-    ) -> Result<(), CopyError> {
-        let transfer = Transfer {
-            client: &self.client,
-            limits: &self.limits,
-            flights: &self.flights,
-            slots: &self.slots,
-            origins: self.origins.as_ref(),
-            creations: &self.creations,
-            source: &job.source,
-            target: &job.replica.reference,
-            tracker,
-        };
+    async fn move_blobs(&self, transfer: &Transfer<'_>, graph: &Graph) -> Result<(), CopyError> {
         // Collected first: a lazy map over references makes a future that is not Send.
-        let ensured: Vec<_> = graph
-            .blobs
-            .iter()
-            .map(|blob| transfer.ensure(blob).map_ok(move |moved| (blob, moved)).boxed())
-            .collect();
-        let mut moves = stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once);
-        while let Some((blob, moved)) = moves.try_next().await? {
-            match moved {
-                Moved::Skipped => outcome.blobs_skipped += 1,
-                Moved::Sent => {
-                    outcome.blobs_moved += 1;
-                    outcome.bytes_moved += blob.descriptor.size;
-                }
-            }
-        }
-        Ok(())
+        let ensured: Vec<_> =
+            graph.blobs.iter().map(|blob| transfer.ensure(blob).boxed()).collect();
+        stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once).try_collect::<()>().await
     }
 
-    /// Writes by digest what is below the root.
+    /// Writes by digest what is below the root. Tells what the target does not list by itself.
     async fn write_manifests(
         &self,
-        target: &ImageReference,
+        transfer: &Transfer<'_>,
         graph: &Graph,
-        unlisted: &mut Vec<Unlisted>,
-    ) -> Result<(), CopyError> {
+    ) -> Result<Vec<Unlisted>, CopyError> {
         let (leaves, inner): (Vec<_>, Vec<_>) =
             graph.below_root().iter().partition(|manifest| manifest.children.is_empty());
         let by_digest =
             |manifest: &Manifest| ManifestRef::Digest(manifest.descriptor.digest.clone());
         // Leaves name no manifest, so their order is free; what names others comes after them.
-        let written: Vec<_> = leaves
-            .into_iter()
-            .map(|leaf| self.write(target, leaf, by_digest(leaf)).boxed())
-            .collect();
+        let written: Vec<_> =
+            leaves.into_iter().map(|leaf| transfer.write(leaf, by_digest(leaf)).boxed()).collect();
         let mut written = stream::iter(written).buffer_unordered(self.limits.manifests_at_once);
+        let mut unlisted = Vec::new();
         while let Some(entry) = written.try_next().await? {
             unlisted.extend(entry);
         }
         for manifest in inner {
-            unlisted.extend(self.write(target, manifest, by_digest(manifest)).await?);
+            unlisted.extend(transfer.write(manifest, by_digest(manifest)).await?);
         }
-        Ok(())
+        Ok(unlisted)
     }
 
-    /// Writes one manifest. Tells subject and entry where it has a subject and the target does
-    /// not list it there by itself.
-    async fn write(
-        &self,
-        target: &ImageReference,
-        manifest: &Manifest,
-        at: ManifestRef,
-    ) -> Result<Option<Unlisted>, CopyError> {
-        let Manifest { descriptor, bytes, .. } = manifest;
-        let (registry, repository) = (target.registry(), target.repository());
-        let put =
-            self.client.put_manifest(registry, repository, &at, &descriptor.media_type, bytes);
-        match put.await {
-            Ok(Some(_)) => Ok(None),
-            Ok(None) => Ok(manifest::as_referrer(descriptor, bytes)),
-            Err(error) => {
-                let left_out = manifest.left_out;
-                let objection = left_out.and_then(|what| self.scope.objection(what, &error));
-                let error = match objection {
-                    Some(objection) => CopyError::not_taken(target, objection),
-                    None => CopyError::target(target, error),
-                };
-                Err(error.with_part(&descriptor.digest))
-            }
-        }
-    }
-
-    /// Copies what refers to the image.
+    /// Copies what refers to the image. Tells what the target does not list by itself.
     async fn copy_referrers(
         &self,
-        job: &Job,
+        transfer: &Transfer<'_>,
         referrers: &[Referrer],
-        tracker: &Tracker,
-        outcome: &mut Outcome,
-        unlisted: &mut Vec<Unlisted>,
-    ) -> Result<(), CopyError> {
-        referrers.iter().for_each(|referrer| tracker.more(&referrer.graph.blobs));
+    ) -> Result<Vec<Unlisted>, CopyError> {
+        referrers.iter().for_each(|referrer| transfer.tracker.more(&referrer.graph.blobs));
         let copied: Vec<_> = referrers
             .iter()
-            .map(|referrer| self.copy_referrer(job, referrer, tracker).boxed())
+            .map(|referrer| self.copy_referrer(transfer, referrer).boxed())
             .collect();
         let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
-        while let Some((moved, entries)) = copied.try_next().await? {
-            outcome.bytes_moved += moved.bytes_moved;
-            outcome.blobs_moved += moved.blobs_moved;
-            outcome.blobs_skipped += moved.blobs_skipped;
+        let mut unlisted = Vec::new();
+        while let Some(entries) = copied.try_next().await? {
             unlisted.extend(entries);
         }
-        Ok(())
+        Ok(unlisted)
     }
 
     /// Copies one thing that refers to the image. If the source has lost a part of it, it is
     /// left out: an image must not wait for ever for a broken signature.
     async fn copy_referrer(
         &self,
-        job: &Job,
+        transfer: &Transfer<'_>,
         referrer: &Referrer,
-        tracker: &Tracker,
-    ) -> Result<(Outcome, Vec<Unlisted>), CopyError> {
+    ) -> Result<Vec<Unlisted>, CopyError> {
         let Referrer { graph, tag } = referrer;
-        let target = &job.replica.reference;
-        let digest = graph.root().descriptor.digest.clone();
-        let mut outcome = Outcome::new(digest.clone());
-        let mut unlisted = Vec::new();
-        match self.move_blobs(job, graph, tracker, &mut outcome).await {
+        let digest = &graph.root().descriptor.digest;
+        match self.move_blobs(transfer, graph).await {
             Err(error) if error.side == Side::Source && error.kind() == ErrorKind::NotFound => {
                 tracing::warn!(%error, referrer = %digest, "a referrer is broken and left out");
-                return Ok((outcome, unlisted));
+                return Ok(Vec::new());
             }
             moved => moved?,
         }
-        self.write_manifests(target, graph, &mut unlisted).await?;
-        let at = tag.clone().map_or(ManifestRef::Digest(digest), ManifestRef::Tag);
-        unlisted.extend(self.write(target, graph.root(), at).await?);
-        Ok((outcome, unlisted))
+        let mut unlisted = self.write_manifests(transfer, graph).await?;
+        let at = tag.clone().map_or_else(|| ManifestRef::Digest(digest.clone()), ManifestRef::Tag);
+        unlisted.extend(transfer.write(graph.root(), at).await?);
+        Ok(unlisted)
     }
+}
+
+/// Which digest an image has. A tag is looked up once; all that follows goes by the digest.
+pub(crate) async fn resolve(client: &Client, image: &ImageReference) -> Result<Digest, CopyError> {
+    let tag = match (image.digest(), image.tag()) {
+        (Some(digest), _) => return Ok(digest.clone()),
+        (None, tag) => tag.cloned().map(ManifestRef::Tag),
+    };
+    let missing =
+        || CopyError::found(image, ErrorKind::NotFound, "the registry knows no such image");
+    let tag = tag.ok_or_else(missing)?;
+    let found = client.head_manifest(image.registry(), image.repository(), &tag).await;
+    let found = found.map_err(|error| CopyError::source(image, error))?;
+    found.map(|found| found.digest).ok_or_else(missing)
 }

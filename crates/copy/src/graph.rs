@@ -32,6 +32,13 @@ pub(crate) struct Blob {
     pub(crate) urls: Vec<String>,
 }
 
+impl Blob {
+    /// A blob that is where the manifest is, and nowhere else.
+    pub(crate) fn plain(descriptor: Descriptor) -> Self {
+        Self { descriptor, role: Role::Layer, data: None, urls: Vec::new() }
+    }
+}
+
 /// A manifest that was read.
 #[derive(Clone, Debug)]
 pub(crate) struct Manifest {

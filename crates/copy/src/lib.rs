@@ -15,6 +15,10 @@
 //!       lending    the reader, lent to one request after the other
 //!       reader     the source's bytes, hashed as they pass, going on after a cut
 //!         checkpoints  where its hash can go back to
+//!   write     one manifest to the target; what it has not after all is sent
+//! verify      the other walk: what of a replica is damaged
+//!   report    what it finds
+//!   inspect   one part: whether it is there, and what it should be
 //! ```
 //!
 //! What holds at each moment: no wrong byte is ever committed at the target, no manifest is
@@ -30,6 +34,7 @@ mod creations;
 mod error;
 mod flights;
 mod graph;
+mod inspect;
 mod lending;
 mod limits;
 mod listing;
@@ -38,11 +43,14 @@ mod origins;
 mod platform;
 mod reader;
 mod referrers;
+mod report;
 mod scope;
 mod sending;
 mod slots;
 mod tracker;
 mod transfer;
+mod verify;
+mod write;
 
 pub use copier::{Copier, Job, Outcome};
 pub use creations::Repositories;
@@ -51,5 +59,7 @@ pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};
 pub use platform::{Platform, PlatformError};
 pub use registry::{ErrorKind, MediaType, Retry};
+pub use report::{Damage, Finding, Part, PartKind, Report};
 pub use scope::{ForeignLayers, ForeignLayersError, Referrers, Scope};
 pub use tracker::Tracker;
+pub use verify::Verifier;

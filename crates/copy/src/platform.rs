@@ -35,12 +35,13 @@ pub(crate) struct Stated {
 impl Platform {
     /// What an index states of a manifest; None where it says nothing, or `unknown`.
     pub(crate) fn stated(stated: &Stated) -> Option<Self> {
-        let says_nothing = |text: &str| text.is_empty() || text.eq_ignore_ascii_case("unknown");
-        if says_nothing(&stated.os) || says_nothing(&stated.architecture) {
+        let says_it = |text: &str| is_name(text) && !text.eq_ignore_ascii_case("unknown");
+        let may_be = |text: &str| text.is_empty() || is_name(text);
+        if !says_it(&stated.os) || !says_it(&stated.architecture) || !may_be(&stated.variant) {
             return None;
         }
         let mut platform = Self::normal(&stated.os, &stated.architecture, &stated.variant);
-        platform.os_version = Some(stated.os_version.clone()).filter(|text| !text.is_empty());
+        platform.os_version = Some(stated.os_version.clone()).filter(|text| is_name(text));
         Some(platform)
     }
 
@@ -97,10 +98,6 @@ impl FromStr for Platform {
             Some((names, version)) => (names, Some(version)),
             None => (text, None),
         };
-        let is_name = |name: &str| {
-            !name.is_empty()
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
-        };
         let parts: Vec<&str> = names.split('/').collect();
         if !parts.iter().copied().chain(version).all(is_name) {
             return Err(illegal());
@@ -112,6 +109,11 @@ impl FromStr for Platform {
         };
         Ok(Self { os_version: version.map(ToOwned::to_owned), ..platform })
     }
+}
+
+/// What a platform's parts are made of. They are shown to people, so anything else is none.
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
 }
 
 impl TryFrom<String> for Platform {

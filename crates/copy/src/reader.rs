@@ -142,6 +142,11 @@ impl Reader {
         Poll::Ready(Ok(Some(self.free.split_to(length))))
     }
 
+    /// The next piece; None after the last.
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, CopyError> {
+        std::future::poll_fn(|cx| self.poll_piece(cx, u64::MAX)).await
+    }
+
     /// The next piece of the source that is not the last, or the last once all is verified.
     fn poll_free(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, CopyError>> {
         loop {
@@ -177,6 +182,11 @@ impl Reader {
                 }
             }
         }
+    }
+
+    /// How many bytes came up to now.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        self.read
     }
 
     fn take_in(&mut self, piece: &Bytes) -> Result<(), CopyError> {

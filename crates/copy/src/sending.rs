@@ -87,8 +87,11 @@ impl Sending<'_> {
     /// Whether the target has the blob although the answer to its last byte was lost.
     async fn is_there_after(&self, error: &registry::Error) -> bool {
         let (registry, repository) = (self.target.registry(), self.target.repository());
-        broke(error)
-            && self.client.blob_exists(registry, repository, self.blob).await.unwrap_or(false)
+        if !broke(error) {
+            return false;
+        }
+        let held = self.client.blob_size(registry, repository, self.blob).await;
+        held.is_ok_and(|size| size == Some(self.blob.size))
     }
 
     /// How much the target holds after a request failed; an error where that is no use to know,

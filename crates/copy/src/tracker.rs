@@ -60,6 +60,14 @@ impl Tracker {
         }
     }
 
+    /// A blob that counted as done is not at the target after all.
+    pub(crate) fn blob_lost(&self, role: Role, bytes: u64) {
+        self.counts.bytes_done.fetch_sub(bytes, Relaxed);
+        if role == Role::Layer {
+            self.counts.layers_done.fetch_sub(1, Relaxed);
+        }
+    }
+
     /// Counts the bytes of one try to send a blob.
     pub(crate) fn attempt(&self) -> Attempt {
         Attempt { tracker: self.clone(), bytes: AtomicU64::new(0) }

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use copy::{Copier, ErrorKind, Job, Limits, Scope, Tracker};
-use protocol::{ImageReference, Naming, Registry, TargetRoot};
+use copy::{Copier, Damage, ErrorKind, Job, Limits, Scope, Tracker, Verifier};
+use protocol::{Digest, ImageReference, Naming, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, ManifestRef, RegistryConfig};
 use testkit::{Certificates, Content, DockerRegistry, Image, ScriptedRegistry, media};
 use tokio::io::{AsyncReadExt, copy as copy_bytes};
@@ -161,4 +161,76 @@ async fn cutting_proxy(to: String, bytes: u64) -> (String, Arc<AtomicBool>) {
         }
     });
     (host, was_cut)
+}
+
+/// Files of the registry's storage are lost and damaged. It takes a blob or manifest anew whose
+/// file is gone; one whose file is there it takes as well, and keeps the old bytes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn damage_in_a_docker_registrys_storage_is_found_and_repaired() {
+    let certificates = Certificates::new();
+    let Some(target) = DockerRegistry::start(&certificates) else {
+        println!("skipped: docker-registry is not installed");
+        return;
+    };
+    let origin = ScriptedRegistry::start().await;
+    let child = Image::new(&[b"base", b"arm64"]);
+    let image = Image::index(&[
+        ("linux/amd64", Image::new(&[b"base", b"amd64"])),
+        ("linux/arm64", child.clone()),
+    ]);
+    origin.push(&image, "app", "v1");
+    let ca_pem = Some(certificates.ca_pem.clone().into_bytes());
+    let registries = HashMap::from([
+        (target.host().parse().unwrap(), RegistryConfig { ca_pem, ..RegistryConfig::default() }),
+        (
+            origin.host().parse().unwrap(),
+            RegistryConfig { plain_http: true, ..RegistryConfig::default() },
+        ),
+    ]);
+    let docker_config = format!(r#"{{"auths":{{"{}":{{"auth":"dTpw"}}}}}}"#, target.host());
+    let credentials = Arc::new(DockerConfig::parse(&docker_config).unwrap());
+    let config = ClientConfig { registries, credentials, ..ClientConfig::default() };
+    let client = Client::new(config).unwrap();
+    let copier = Copier::new(client.clone(), Limits::default());
+    let verifier = Verifier::new(client, Limits::default());
+    let job = job(&format!("{}/app:v1", origin.host()), &target.host());
+    let replica = &job.replica.reference;
+    copier.copy(&job, &Tracker::default()).await.unwrap();
+    assert!(verifier.verify(replica).await.unwrap().is_right());
+
+    let (layer, config) = (&child.blobs[2].0, &child.blobs[0].0);
+    let lose = |digest: &Digest| std::fs::remove_file(target.file_of(digest)).unwrap();
+    let damage = |digest: &Digest, bytes: &str| {
+        std::fs::write(target.file_of(digest), bytes).unwrap();
+    };
+    let found = async || {
+        let findings = verifier.verify(replica).await.unwrap().findings;
+        findings.into_iter().map(|found| (found.part.digest, found.damage)).collect::<Vec<_>>()
+    };
+    lose(layer);
+    damage(config, "{}");
+    assert_eq!(found().await, [(layer.clone(), Damage::Missing), (config.clone(), Damage::Short)]);
+    assert_eq!(copier.copy(&job, &Tracker::default()).await.unwrap().bytes_moved, 0);
+    let error = copier.repair(&job, &Tracker::default()).await.unwrap_err();
+    assert!(error.to_string().contains(&format!("{config} again and still has it short")));
+    lose(config);
+    let outcome = copier.repair(&job, &Tracker::default()).await.unwrap();
+    assert_eq!(outcome.blobs_moved + outcome.blobs_skipped, 5);
+    assert_eq!(found().await, []);
+
+    damage(layer, "arm46");
+    assert_eq!(found().await, [(layer.clone(), Damage::Wrong)]);
+    assert!(verifier.verify_quick(replica).await.unwrap().is_right());
+    lose(layer);
+    lose(&child.digest);
+    assert_eq!(found().await, [(child.digest.clone(), Damage::Missing)]);
+    copier.repair(&job, &Tracker::default()).await.unwrap();
+    assert_eq!(found().await, []);
+
+    damage(&child.digest, "{");
+    let [(digest, Damage::Unreadable { reason })] = &found().await[..] else {
+        panic!("a manifest that is no JSON")
+    };
+    assert_eq!(*digest, child.digest);
+    assert!(reason.contains("500"), "{reason}");
 }

@@ -10,20 +10,21 @@ use crate::error::{Error, ErrorKind, Operation};
 use crate::request::{Request, Scope};
 
 impl Client {
-    /// Whether a repository holds a blob, of the size that the descriptor says.
-    pub async fn blob_exists(
+    /// How many bytes of a blob a repository says it holds; None where it has no such blob. One
+    /// that names no length is taken to have them all.
+    pub async fn blob_size(
         &self,
         registry: &Registry,
         repository: &Repository,
         blob: &Descriptor,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<u64>, Error> {
         let operation = Operation::HeadBlob;
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/{}", blob.digest));
         let request = Request::new(operation, registry, Method::HEAD, url);
         match self.request(&site, request, Some(&Scope::pull(repository))).await {
-            Ok(answer) => Ok(answer.content_length().is_none_or(|length| length == blob.size)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Ok(answer) => Ok(Some(answer.content_length().unwrap_or(blob.size))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -344,7 +344,9 @@ fn kind_of(status: StatusCode, codes: &[String]) -> ErrorKind {
         "TOOMANYREQUESTS" => Some(ErrorKind::RateLimited),
         "DENIED" => Some(ErrorKind::Denied),
         "UNSUPPORTED" => Some(ErrorKind::Unsupported),
-        "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN" => Some(ErrorKind::NotFound),
+        "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_BLOB_UNKNOWN" => {
+            Some(ErrorKind::NotFound)
+        }
         "DIGEST_INVALID" => Some(ErrorKind::DigestMismatch),
         _ => None,
     });
@@ -406,9 +408,11 @@ mod tests {
     #[test]
     fn the_status_and_then_the_code_decide_the_kind() {
         let denied = br#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+        let lacking = br#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#;
         for (status, body, kind) in [
             (401, denied.as_slice(), ErrorKind::Unauthorized),
             (400, denied, ErrorKind::Denied),
+            (400, lacking, ErrorKind::NotFound),
             (403, b"", ErrorKind::Denied),
             (400, b"", ErrorKind::Malformed),
             (500, b"", ErrorKind::Server),

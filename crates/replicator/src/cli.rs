@@ -20,7 +20,6 @@ pub(crate) struct Cli {
 
 /// What to do.
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one in a process's life")]
 pub(crate) enum Command {
     /// Answer triggers and copy images, until told to end
     Serve {
@@ -39,6 +38,22 @@ pub(crate) enum Command {
         config: Option<PathBuf>,
         #[command(flatten)]
         scope: ScopeArgs,
+        /// Do not take the target's word for what it has: read each part there, and copy again
+        /// what is missing or damaged
+        #[arg(long)]
+        repair: bool,
+    },
+    /// Check that a replica is whole: read each part of it and compare it with its digest
+    #[command(after_help = VERIFY_EXITS)]
+    Verify {
+        /// The replica: a reference by tag or digest
+        target: ImageReference,
+        /// Read the manifests alone, and ask for the rest whether it is there and how long it is
+        #[arg(long)]
+        quick: bool,
+        /// A configuration whose registries and credentials are used
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
     },
 }
 
@@ -64,6 +79,12 @@ impl From<ScopeArgs> for Scope {
     }
 }
 
+const VERIFY_EXITS: &str = "\
+Ends with 0 when all is right, 4 when a part is missing or damaged, 1 when it could not be
+checked and trying again may help, 3 when the registry refuses or has no such image.
+Of a replica that was copied for some platforms only, the others are reported as missing.
+A damaged replica is repaired by: image-replicator copy --repair SOURCE TARGET";
+
 /// What the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -76,4 +97,19 @@ pub(crate) enum Exit {
     Usage = 2,
     /// A registry refused, or has no such image: trying again does not help.
     Refused = 3,
+    /// The replica is damaged.
+    Damaged = 4,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn verify_says_what_it_ends_with() {
+        let mut cli = Cli::command();
+        let verify = cli.find_subcommand_mut("verify").unwrap();
+        insta::assert_snapshot!(verify.render_help());
+    }
 }

@@ -234,6 +234,12 @@ impl ScriptedRegistry {
         self.shared.store.lock().unwrap().repository(repository).blobs.remove(digest);
     }
 
+    /// Keeps other bytes under a blob's digest.
+    pub fn damage_blob(&self, repository: &str, digest: &Digest, content: Content) {
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).blobs.insert(digest.clone(), content);
+    }
+
     /// Loses a manifest, whatever tags and indexes name it.
     pub fn lose_manifest(&self, repository: &str, digest: &Digest) {
         self.shared.store.lock().unwrap().repository(repository).manifests.remove(digest);

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, CopyError, Job, Limits, Outcome, Referrers, Scope, Tracker};
+use copy::{Copier, CopyError, Job, Limits, Outcome, Referrers, Scope, Tracker, Verifier};
 use protocol::{ImageReference, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig, RetryPolicy, Timeouts};
 use testkit::{Certificates, Image, ScriptedRegistry};
@@ -78,6 +78,10 @@ impl World {
     pub(crate) fn copier(&self) -> Copier {
         let client = Client::new(self.config.clone()).unwrap();
         Copier::new(client, self.limits).with_scope(self.scope.clone())
+    }
+
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier::new(Client::new(self.config.clone()).unwrap(), self.limits)
     }
 
     /// The job for an image of the source, as in `app:v1`.
