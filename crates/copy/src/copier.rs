@@ -7,6 +7,7 @@ use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference, Replica};
 use registry::{Client, ErrorKind, ManifestRef};
 
+use crate::creations::{Creations, Repositories};
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
@@ -47,6 +48,7 @@ pub struct Copier {
     limits: Limits,
     flights: Arc<Flights>,
     origins: Arc<dyn Origins>,
+    creations: Arc<Creations>,
 }
 
 /// A name under which the image is to be at the target, and what is there now.
@@ -82,6 +84,7 @@ impl Copier {
             limits,
             flights: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
+            creations: Arc::default(),
         }
     }
 
@@ -89,6 +92,12 @@ impl Copier {
     #[must_use]
     pub fn with_origins(self, origins: Arc<dyn Origins>) -> Self {
         Self { origins, ..self }
+    }
+
+    /// The same copier, with somebody to create repositories at targets that want it.
+    #[must_use]
+    pub fn with_repositories(self, repositories: Arc<dyn Repositories>) -> Self {
+        Self { creations: Arc::new(Creations::by(repositories)), ..self }
     }
 
     /// Makes the replica what the source is. When it is Ok the whole image is at the target,
@@ -163,6 +172,7 @@ impl Copier {
             limits: &self.limits,
             flights: &self.flights,
             origins: self.origins.as_ref(),
+            creations: &self.creations,
             source: &job.source,
             target: &job.replica.reference,
             tracker,

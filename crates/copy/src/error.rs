@@ -28,6 +28,8 @@ enum Cause {
     Registry(registry::Error),
     /// What the engine found.
     Found { kind: ErrorKind, message: String },
+    /// The target wants the repository created first, and that failed.
+    NotCreated { reason: String },
 }
 
 impl CopyError {
@@ -46,6 +48,20 @@ impl CopyError {
         message: impl Into<String>,
     ) -> Self {
         Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
+    }
+
+    /// Something that is wrong with what the target says.
+    pub(crate) fn found_at_target(
+        image: &ImageReference,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Side::Target, image, Cause::Found { kind, message: message.into() })
+    }
+
+    /// A repository that the target does not know, and that could not be created.
+    pub(crate) fn not_created(image: &ImageReference, reason: String) -> Self {
+        Self::new(Side::Target, image, Cause::NotCreated { reason })
     }
 
     fn new(side: Side, image: &ImageReference, cause: Cause) -> Self {
@@ -83,6 +99,7 @@ impl CopyError {
         match &self.details.cause {
             Cause::Registry(error) => error.kind(),
             Cause::Found { kind, .. } => *kind,
+            Cause::NotCreated { .. } => ErrorKind::NotFound,
         }
     }
 
@@ -99,6 +116,8 @@ impl CopyError {
             Cause::Found { kind: ErrorKind::DigestMismatch, .. } => {
                 Retry::Later { after: Duration::ZERO }
             }
+            // Who creates repositories may have had a bad moment.
+            Cause::NotCreated { .. } => Retry::Later { after: Duration::ZERO },
             Cause::Found { .. } => Retry::Never,
         }
     }
@@ -106,7 +125,7 @@ impl CopyError {
     fn request(&self) -> Option<&registry::Error> {
         match &self.details.cause {
             Cause::Registry(error) => Some(error),
-            Cause::Found { .. } => None,
+            Cause::Found { .. } | Cause::NotCreated { .. } => None,
         }
     }
 
@@ -123,7 +142,7 @@ impl CopyError {
         let source = self.side == Side::Source;
         match self.kind() {
             ErrorKind::NotFound if source => format!("has no image {name}"),
-            ErrorKind::NotFound => format!("knows no place for {name}"),
+            ErrorKind::NotFound => format!("knows no repository for {name}"),
             ErrorKind::Unauthorized | ErrorKind::Denied if source => {
                 format!("refuses to hand out {name}")
             }
@@ -157,9 +176,11 @@ impl CopyError {
             (ErrorKind::NotFound, _) if self.operation() == Some(Operation::PutManifest) => {
                 Some("it has lost a part that it said it had".to_owned())
             }
-            (ErrorKind::NotFound, _) => {
-                Some("the repository may have to be created there first".to_owned())
-            }
+            (ErrorKind::NotFound, _) if self.request().is_some() => Some(
+                "some registries (Amazon ECR) want a repository to be created first, which \
+                 target.create_repository can do"
+                    .to_owned(),
+            ),
             (ErrorKind::Unauthorized, Side::Source) if anonymous => Some(format!(
                 "the image is not public, or not there, and no credentials for {registry} are configured"
             )),
@@ -202,6 +223,10 @@ impl fmt::Display for CopyError {
         }
         match &self.details.cause {
             Cause::Found { message, .. } => write!(f, "{separator}{message}")?,
+            Cause::NotCreated { reason } => {
+                let repository = self.image().repository();
+                write!(f, "{separator}the repository {repository} could not be created: {reason}")?;
+            }
             Cause::Registry(error) => {
                 write!(f, "{separator}could not {}", error.operation())?;
                 if let Some(part) = self.part() {

@@ -6,7 +6,11 @@
 //!     manifest   one manifest: what it names, and whether it can be copied
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
-//!     reader     the source's bytes, hashed as they pass, going on after a cut
+//!     creations  a repository that the target wants created first
+//!     sending    one upload, whole or in chunks, going on where the target broke off
+//!       lending    the reader, lent to one request after the other
+//!       reader     the source's bytes, hashed as they pass, going on after a cut
+//!         checkpoints  where its hash can go back to
 //! ```
 //!
 //! What holds at each moment: no wrong byte is ever committed at the target, no manifest is
@@ -14,20 +18,25 @@
 //! simply begun again: what is there is skipped.
 //!
 //! It knows no HTTP server, no ledger and no trigger; what it asks of the rest of the house is
-//! the port [`Origins`].
+//! the ports [`Origins`] and [`Repositories`].
 
+mod checkpoints;
 mod copier;
+mod creations;
 mod error;
 mod flights;
 mod graph;
+mod lending;
 mod limits;
 mod manifest;
 mod origins;
 mod reader;
+mod sending;
 mod tracker;
 mod transfer;
 
 pub use copier::{Copier, Job, Outcome};
+pub use creations::Repositories;
 pub use error::CopyError;
 pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};

@@ -18,9 +18,10 @@ pub struct Limits {
     pub blobs_at_once: usize,
     /// Manifests of one image read or written at once.
     pub manifests_at_once: usize,
-    /// How often a cut source is opened again in one blob, as long as bytes come each time.
+    /// How often a cut source is opened again in one blob, and a cut upload gone on with, as
+    /// long as bytes come through each time.
     pub resumes: usize,
-    /// How often it is opened again without a new byte.
+    /// How often that is done without a new byte.
     pub fruitless_resumes: usize,
 }
 
@@ -42,3 +43,7 @@ impl Default for Limits {
 
 /// Blobs whose place at a target is remembered in memory, 200 bytes each.
 pub(crate) const RECENT_ORIGINS: usize = 20_000;
+
+/// Repositories of whose creation at a target is remembered what came of it. One that is
+/// forgotten is at most created once more.
+pub(crate) const CREATIONS: usize = 1_000;

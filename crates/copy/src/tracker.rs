@@ -68,6 +68,12 @@ impl Attempt {
         self.tracker.counts.bytes_done.fetch_add(bytes as u64, Relaxed);
     }
 
+    /// Only the first `bytes` count: the rest passes again.
+    pub(crate) fn back_to(&self, bytes: u64) {
+        let before = self.bytes.swap(bytes, Relaxed);
+        self.tracker.counts.bytes_done.fetch_sub(before.saturating_sub(bytes), Relaxed);
+    }
+
     /// The try succeeded: its bytes are at the target.
     pub(crate) fn keep(&self) {
         self.bytes.store(0, Relaxed);
@@ -92,7 +98,10 @@ mod tests {
         assert_eq!(tracker.progress().bytes_done, 70);
         drop(failed);
         let good = tracker.attempt();
-        good.passed(100);
+        good.passed(90);
+        good.back_to(60);
+        assert_eq!(tracker.progress().bytes_done, 60);
+        good.passed(40);
         good.keep();
         drop(good);
         assert_eq!(tracker.progress().bytes_done, 100);

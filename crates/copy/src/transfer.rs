@@ -2,16 +2,19 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::stream;
 use protocol::{ImageReference, Registry, Repository};
 use registry::{Client, Descriptor, ErrorKind, Hasher, Mount, Retry, Upload};
+use tokio::time::Instant;
 
+use crate::creations::Creations;
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::Blob;
+use crate::lending::Lender;
 use crate::limits::Limits;
 use crate::origins::Origins;
-use crate::reader::{Failure, Reader, SourceFailed};
+use crate::reader::Reader;
+use crate::sending::{self, Sending};
 use crate::tracker::Tracker;
 
 /// What came of a blob.
@@ -29,6 +32,7 @@ pub(crate) struct Transfer<'a> {
     pub(crate) limits: &'a Limits,
     pub(crate) flights: &'a Flights,
     pub(crate) origins: &'a dyn Origins,
+    pub(crate) creations: &'a Creations,
     pub(crate) source: &'a ImageReference,
     pub(crate) target: &'a ImageReference,
     pub(crate) tracker: &'a Tracker,
@@ -37,7 +41,7 @@ pub(crate) struct Transfer<'a> {
 /// Why one try to send a blob failed, and whether another may follow here and now.
 struct Failed {
     error: CopyError,
-    again: bool,
+    again: Retry,
 }
 
 impl Transfer<'_> {
@@ -70,12 +74,9 @@ impl Transfer<'_> {
             let upload = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.send(blob, upload).await
         };
-        let retry = |failed: &Failed| match failed.again {
-            true => failed.error.retry(),
-            false => Retry::Never,
-        };
         let policy = self.client.retry_policy();
-        let sent = policy.run(attempt, retry, |failed| failed.error.to_string()).await;
+        let describe = |failed: &Failed| failed.error.to_string();
+        let sent = policy.run(attempt, |failed| failed.again, describe).await;
         sent.map(|()| Moved::Sent).map_err(|failed| failed.error)
     }
 
@@ -84,7 +85,18 @@ impl Transfer<'_> {
     async fn mount(&self, blob: &Descriptor) -> Option<Mount> {
         let (registry, repository) = self.place();
         let from = self.origins.find(registry, &blob.digest).filter(|from| from != repository)?;
-        match self.client.mount(registry, repository, blob, &from).await {
+        let mount = || self.client.mount(registry, repository, blob, &from);
+        let asked = Instant::now();
+        let mounted = match mount().await {
+            Err(error) if is_unknown_repository(&error) => {
+                match self.creations.create(registry, repository, asked).await {
+                    Some(Ok(())) => mount().await,
+                    _ => Err(error),
+                }
+            }
+            mounted => mounted,
+        };
+        match mounted {
             Ok(mount) => Some(mount),
             Err(error) => {
                 tracing::debug!(%error, %from, "a mount was refused, the blob is sent");
@@ -93,49 +105,60 @@ impl Transfer<'_> {
         }
     }
 
+    /// Opens an upload, in a repository that is created first where the target wants that.
+    async fn open(&self, blob: &Descriptor) -> Result<Upload, CopyError> {
+        let (registry, repository) = self.place();
+        let asked = Instant::now();
+        let opened = match self.client.start_upload(registry, repository).await {
+            Err(error) if is_unknown_repository(&error) => {
+                match self.creations.create(registry, repository, asked).await {
+                    Some(Ok(())) => self.client.start_upload(registry, repository).await,
+                    Some(Err(reason)) => return Err(CopyError::not_created(self.target, reason)),
+                    None => Err(error),
+                }
+            }
+            opened => opened,
+        };
+        opened.map_err(|error| self.at_target(blob, error))
+    }
+
     /// One try. The upload is opened first: a reader waits for nobody (`registry`'s lanes).
     async fn send(&self, blob: &Descriptor, upload: Option<Upload>) -> Result<(), Failed> {
-        let (registry, repository) = self.place();
-        let at_once = |error| Failed { error, again: false };
-        let upload = match upload {
+        let at_once = |error| Failed { error, again: Retry::Never };
+        let mut upload = match upload {
             Some(upload) => upload,
-            None => {
-                let opened = self.client.start_upload(registry, repository).await;
-                opened.map_err(|error| at_once(self.at_target(blob, error)))?
-            }
+            None => self.open(blob).await.map_err(at_once)?,
         };
         if blob.size == 0 {
-            return self.send_nothing(blob, &upload).await;
+            return self.send_nothing(blob, &mut upload).await;
         }
+        let (client, limits) = (self.client, self.limits);
         let attempt = Arc::new(self.tracker.attempt());
-        let reader =
-            Reader::open(self.client, self.source, blob, self.limits, Arc::clone(&attempt)).await;
-        let reader = reader.map_err(at_once)?;
-        let failure = Failure::default();
-        let put = upload.put(blob, reader.into_stream(Arc::clone(&failure))).await;
-        let at_source = failure.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match (put, at_source) {
-            (Ok(()), None) => {
+        let reader = Reader::open(client, self.source, blob, limits, Arc::clone(&attempt)).await;
+        let reader = Lender::new(reader.map_err(at_once)?);
+        let sending = Sending { client, limits, target: self.target, blob, upload, reader };
+        match sending.run().await {
+            Ok(()) => {
                 attempt.keep();
                 Ok(())
             }
-            // The target cannot have committed it: the last piece was never sent.
-            (_, Some(error)) => Err(at_once(error)),
-            (Err(error), None) => Err(Failed { error: self.at_target(blob, error), again: true }),
+            Err(sending::Failed::Source(error)) => Err(at_once(error)),
+            Err(sending::Failed::Target { error, retry }) => Err(Failed { error, again: retry }),
         }
     }
 
     /// A blob without bytes: there is nothing to read, but something to verify.
-    async fn send_nothing(&self, blob: &Descriptor, upload: &Upload) -> Result<(), Failed> {
+    async fn send_nothing(&self, blob: &Descriptor, upload: &mut Upload) -> Result<(), Failed> {
         let digest = Hasher::digest(blob.digest.algorithm(), b"");
         if digest != blob.digest {
             let message = format!("blob {} cannot have 0 bytes", blob.digest);
             let error = CopyError::found(self.source, ErrorKind::Malformed, message);
-            return Err(Failed { error, again: false });
+            return Err(Failed { error, again: Retry::Never });
         }
-        let nothing = stream::empty::<Result<_, SourceFailed>>();
-        let put = upload.put(blob, nothing).await;
-        put.map_err(|error| Failed { error: self.at_target(blob, error), again: true })
+        upload.finish(blob).await.map_err(|error| {
+            let again = error.retry();
+            Failed { error: self.at_target(blob, error), again }
+        })
     }
 
     fn place(&self) -> (&Registry, &Repository) {
@@ -145,4 +168,9 @@ impl Transfer<'_> {
     fn at_target(&self, blob: &Descriptor, error: registry::Error) -> CopyError {
         CopyError::target(self.target, error).with_part(&blob.digest)
     }
+}
+
+/// Whether a target wants the repository created first (Amazon ECR does).
+fn is_unknown_repository(error: &registry::Error) -> bool {
+    error.codes().iter().any(|code| code == "NAME_UNKNOWN")
 }

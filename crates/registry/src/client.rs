@@ -17,6 +17,7 @@ use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Request, Scope};
 use crate::retry::{RetryPolicy, parse_retry_after};
 use crate::transport::{Transport, system_roots, with_certificates};
+use crate::upload::Refusals;
 
 /// A client for all registries. Cheap to clone; clones share connections, tokens and permits.
 #[derive(Clone)]
@@ -31,6 +32,7 @@ struct Shared {
     special: HashMap<Registry, Transport>,
     usual: Transport,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
+    refusals: Refusals,
 }
 
 /// One registry as requests need it.
@@ -56,13 +58,17 @@ impl Client {
             special.insert(registry.clone(), transport);
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
-        let lanes = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, lanes }) })
+        let (lanes, refusals) = (Mutex::default(), Refusals::default());
+        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, lanes, refusals }) })
     }
 
     /// How often and how soon requests are tried again.
     pub fn retry_policy(&self) -> RetryPolicy {
         self.shared.config.retry
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// Whether the registry is there and speaks the distribution API; sends no secret, so a

@@ -36,6 +36,8 @@ pub enum Operation {
     StartUpload,
     /// Writing a blob.
     PutBlob,
+    /// Asking how far an upload is.
+    UploadStatus,
     /// Giving an upload up.
     CancelUpload,
 }
@@ -53,6 +55,7 @@ impl fmt::Display for Operation {
             Self::MountBlob => "mount the blob",
             Self::StartUpload => "open an upload",
             Self::PutBlob => "write the blob",
+            Self::UploadStatus => "ask how far the upload is",
             Self::CancelUpload => "give up the upload",
         })
     }
@@ -114,6 +117,7 @@ struct Details {
     retry_after: Option<Duration>,
     anonymous: bool,
     stale_token: bool,
+    chunks_to_try: bool,
 }
 
 impl Error {
@@ -135,6 +139,7 @@ impl Error {
             retry_after: None,
             anonymous: false,
             stale_token: false,
+            chunks_to_try: false,
         }))
     }
 
@@ -175,6 +180,13 @@ impl Error {
     #[must_use]
     pub(crate) fn with_stale_token(mut self, stale: bool) -> Self {
         self.0.stale_token = stale;
+        self
+    }
+
+    /// Marks a refusal of what can be sent in chunks, or in smaller ones.
+    #[must_use]
+    pub(crate) fn with_chunks_to_try(mut self) -> Self {
+        self.0.chunks_to_try = true;
         self
     }
 
@@ -221,7 +233,9 @@ impl Error {
     /// Whether the same request can go well later.
     pub fn retry(&self) -> Retry {
         match self.0.kind {
-            _ if self.0.stale_token => Retry::Later { after: Duration::ZERO },
+            _ if self.0.stale_token || self.0.chunks_to_try => {
+                Retry::Later { after: Duration::ZERO }
+            }
             ErrorKind::RateLimited
             | ErrorKind::Unreachable
             | ErrorKind::Timeout

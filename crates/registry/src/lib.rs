@@ -40,4 +40,4 @@ pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
 pub use retry::RetryPolicy;
-pub use upload::{BodyError, Mount, Upload};
+pub use upload::{BodyError, Mount, Portion, Upload};

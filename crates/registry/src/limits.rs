@@ -74,3 +74,10 @@ pub(crate) const MAX_REGISTRIES: usize = 1024;
 
 /// The longest docker `config.json` that is parsed.
 pub(crate) const MAX_DOCKER_CONFIG_BYTES: usize = 4 * 1024 * 1024;
+
+/// A chunk of a blob, where a registry wants chunks: above S3's least part of 5 MiB, below the
+/// 100 MB that proxies allow. It is streamed, so it takes no memory.
+pub(crate) const CHUNK_BYTES: u64 = 16 * 1024 * 1024;
+
+/// The smallest chunk that is tried where larger ones are refused: what nginx takes by default.
+pub(crate) const MIN_CHUNK_BYTES: u64 = 1024 * 1024;

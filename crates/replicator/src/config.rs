@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::Copier;
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -15,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::create_repository::CreateRepository;
 use crate::front::callers::Callers;
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
@@ -65,6 +67,8 @@ pub(crate) struct Registries {
     pub(crate) special: HashMap<Registry, RegistryConfig>,
     /// Who we are to them.
     pub(crate) credentials: DockerConfig,
+    /// For targets that want a repository created before anything is pushed into it.
+    pub(crate) create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +92,14 @@ struct RegistriesFile {
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
     credentials: Option<PathBuf>,
+    #[serde(default)]
+    target: CreationFile,
+}
+
+/// What `copy` needs of the target.
+#[derive(Default, Deserialize)]
+struct CreationFile {
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +123,7 @@ struct TargetFile {
     root: String,
     #[serde(default)]
     naming: Naming,
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -137,7 +150,10 @@ impl Config {
             status: file.status.listen,
             ledger: file.ledger,
             target: target.with_naming(file.target.naming),
-            registries: load_registries(&file.registries, file.credentials.as_deref())?,
+            registries: Registries {
+                create_repository: file.target.create_repository,
+                ..load_registries(&file.registries, file.credentials.as_deref())?
+            },
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
         })
@@ -145,18 +161,24 @@ impl Config {
 }
 
 impl Registries {
-    /// Reads only what is said of registries and credentials in the configuration at `path`.
+    /// Reads only what is said of registries, credentials and creating repositories in the configuration at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: RegistriesFile = parse_yaml(path)?;
-        load_registries(&file.registries, file.credentials.as_deref())
+        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
+        Ok(Self { create_repository: file.target.create_repository, ..registries })
     }
 
-    /// A client that knows them.
-    pub(crate) fn client(self) -> Result<Client, registry::ConfigError> {
-        Client::new(ClientConfig {
+    /// A copier that knows them.
+    pub(crate) fn copier(self) -> Result<Copier, registry::ConfigError> {
+        let client = Client::new(ClientConfig {
             registries: self.special,
             credentials: Arc::new(self.credentials),
             ..ClientConfig::default()
+        })?;
+        let copier = Copier::new(client, copy::Limits::default());
+        Ok(match self.create_repository {
+            Some(create) => copier.with_repositories(Arc::new(create)),
+            None => copier,
         })
     }
 }
@@ -206,7 +228,7 @@ fn load_registries(
             .map_err(|error| unusable("credentials", path, &error))?,
         None => DockerConfig::default(),
     };
-    Ok(Registries { special, credentials })
+    Ok(Registries { special, credentials, create_repository: None })
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {

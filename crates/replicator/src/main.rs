@@ -8,6 +8,7 @@ mod cli;
 mod clock;
 mod config;
 mod copy_command;
+mod create_repository;
 mod front;
 mod ledger;
 mod metrics;
@@ -19,7 +20,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use copy::Copier;
 use protocol::ImageReference;
 use tracing_subscriber::EnvFilter;
 
@@ -59,11 +59,10 @@ async fn copy_one(source: ImageReference, target: ImageReference, config: Option
         Ok(registries) => registries.unwrap_or_default(),
         Err(error) => return fail(Exit::Usage, &error.to_string()),
     };
-    let client = match registries.client() {
-        Ok(client) => client,
+    let copier = match registries.copier() {
+        Ok(copier) => copier,
         Err(error) => return fail(Exit::Failed, &error.to_string()),
     };
-    let copier = Copier::new(client, copy::Limits::default());
     match copy_command::copy(&copier, source, target.clone()).await {
         Ok(outcome) => {
             println!("{}@{}", target.name(), outcome.digest);

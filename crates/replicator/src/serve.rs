@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use copy::Copier;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -27,7 +26,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = Copier::new(config.registries.client()?, copy::Limits::default());
+    let copier = config.registries.copier()?;
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)

@@ -10,6 +10,7 @@ mod store;
 mod uploads;
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ use access::Access;
 use fault::{Fault, Script, When};
 use log::{Kind, Recorded};
 use store::Store;
+use uploads::Rules;
 
 /// How a registry is to be.
 #[derive(Default)]
@@ -31,6 +33,7 @@ pub struct Builder {
     tls: Option<Arc<rustls::ServerConfig>>,
     access: Access,
     dropped_above: Option<u64>,
+    rules: Rules,
 }
 
 impl Builder {
@@ -69,6 +72,35 @@ impl Builder {
         self
     }
 
+    /// Chunks below this size, the last one apart, are refused; POST's answer says so.
+    #[must_use]
+    pub fn chunks_of_at_least(mut self, bytes: u64) -> Self {
+        self.rules.min_chunk = Some(bytes);
+        self
+    }
+
+    /// Bodies of uploads above this size get a 413 at once; what still comes is read and
+    /// dropped, as proxies do for a while.
+    #[must_use]
+    pub fn bodies_up_to(mut self, bytes: u64) -> Self {
+        self.rules.max_body = Some(bytes);
+        self
+    }
+
+    /// What came of a request that broke is kept; others forget it.
+    #[must_use]
+    pub fn keeping_what_was_cut(mut self) -> Self {
+        self.rules.keeps_what_was_cut = true;
+        self
+    }
+
+    /// A repository has to be created before anything is written into it.
+    #[must_use]
+    pub fn with_repositories_created_first(mut self) -> Self {
+        self.rules.repositories_are_created_first = true;
+        self
+    }
+
     /// Starts it on a free port of 127.0.0.1; it ends with the runtime.
     pub async fn start(self) -> ScriptedRegistry {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -77,6 +109,8 @@ impl Builder {
             secure: self.tls.is_some(),
             access: self.access,
             dropped_above: self.dropped_above.unwrap_or(u64::MAX),
+            rules: self.rules,
+            uploaded_bytes: AtomicU64::new(0),
             store: Mutex::default(),
             script: Mutex::default(),
             log: Mutex::default(),
@@ -97,6 +131,8 @@ struct Shared {
     secure: bool,
     access: Access,
     dropped_above: u64,
+    rules: Rules,
+    uploaded_bytes: AtomicU64,
     store: Mutex<Store>,
     script: Mutex<Script>,
     log: Mutex<Vec<Recorded>>,
@@ -184,6 +220,17 @@ impl ScriptedRegistry {
     #[must_use]
     pub fn open_uploads(&self) -> usize {
         self.shared.store.lock().unwrap().uploads.len()
+    }
+
+    /// Bytes of blobs that came in, those of refused and broken requests included.
+    #[must_use]
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.shared.uploaded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Creates a repository, where that has to be done first.
+    pub fn create_repository(&self, repository: &str) {
+        self.shared.store.lock().unwrap().created.insert(repository.to_owned());
     }
 
     /// Whether an image is here with all that it names, byte for byte.

@@ -16,6 +16,8 @@ ledger: sqlite:DIR/ledger.db
 target:
   root: registry.corp/mirror
   naming: flat
+  create_repository:
+    command: [aws, ecr, create-repository, --repository-name, '{repository}']
 registries:
   \"localhost:5001\":
     ca: DIR/tls.crt
@@ -50,6 +52,7 @@ fn a_whole_configuration_is_read() {
         "registry.corp/mirror".parse::<TargetRoot>().unwrap().with_naming(Naming::Flat)
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
+    assert!(config.registries.create_repository.is_some());
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
     assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
@@ -73,6 +76,8 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),
         CONFIG.replace("workers: 7", "workers: 0"),
+        CONFIG.replace("{repository}", "app"),
+        CONFIG.replace("[aws, ecr, create-repository, --repository-name, '{repository}']", "[]"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

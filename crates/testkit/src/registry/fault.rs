@@ -11,6 +11,8 @@ use super::log::{Kind, Recorded};
 pub enum Fault {
     /// Another answer: status, headers, body.
     Answer(u16, Vec<(String, String)>, String),
+    /// Another answer, before the request's body came: status, headers.
+    Early(u16, Vec<(String, String)>),
     /// The right answer, later.
     Delay(Duration),
     /// No answer: the connection is cut at once.
@@ -37,6 +39,10 @@ pub enum Fault {
     With(&'static str, String),
     /// The connection is cut when this many bytes of the request's body have come.
     CutRequest(u64),
+    /// The request is done, and its answer lost.
+    LoseAnswer,
+    /// Only this many bytes of a chunk are taken.
+    TakeOnly(u64),
     /// Nothing more is read of the request when this many bytes of its body have come.
     StallRequest(u64),
 }

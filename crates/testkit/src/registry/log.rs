@@ -32,4 +32,8 @@ pub struct Recorded {
     pub authorization: Option<String>,
     /// The range that was asked for.
     pub range: Option<String>,
+    /// The range of what came with it.
+    pub content_range: Option<String>,
+    /// The length of what came with it.
+    pub content_length: Option<u64>,
 }

@@ -89,6 +89,8 @@ async fn answer(
         kind: routes::kind_of(&path),
         authorization: text(header::AUTHORIZATION),
         range: text(header::RANGE),
+        content_range: text(header::CONTENT_RANGE),
+        content_length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         path,
     };
     shared.log.lock().unwrap().push(recorded.clone());
@@ -100,6 +102,16 @@ async fn answer(
             Fault::Drop => return Err("scripted: no answer".into()),
             _ => {}
         }
+    }
+    let early = faults.iter().find_map(|fault| match fault {
+        Fault::Early(status, headers) => Some((*status, headers)),
+        _ => None,
+    });
+    if let Some((status, headers)) = early {
+        tokio::spawn(request.into_body().collect());
+        let mut reply = Reply::new(status, "");
+        reply.headers.extend(headers.iter().cloned());
+        return Ok(faulty(reply, &[]));
     }
     let replaced = faults.iter().find_map(|fault| match fault {
         Fault::Answer(status, headers, body) => Some((*status, headers, body)),
@@ -115,6 +127,9 @@ async fn answer(
         }
         None => routes::route(&shared, recorded.clone(), &faults, request.into_body()).await?,
     };
+    if faults.iter().any(|fault| matches!(fault, Fault::LoseAnswer)) {
+        return Err("scripted: the answer is lost".into());
+    }
     Ok(faulty(reply, &faults))
 }
 

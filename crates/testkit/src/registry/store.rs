@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use bytes::Bytes;
+use aws_lc_rs::digest::{Context, SHA256};
+use bytes::{Bytes, BytesMut};
 use protocol::Digest;
 use serde_json::Value;
 
@@ -14,8 +15,33 @@ pub(super) type Manifest = (String, Bytes);
 #[derive(Default)]
 pub(super) struct Store {
     repositories: HashMap<String, Repository>,
-    pub(super) uploads: HashSet<u64>,
+    /// Those that were created, where that has to be done first.
+    pub(super) created: HashSet<String>,
+    pub(super) uploads: HashMap<u64, Upload>,
     next_upload: u64,
+}
+
+/// What came of a blob so far.
+#[derive(Clone)]
+pub(super) struct Upload {
+    pub(super) context: Context,
+    pub(super) kept: BytesMut,
+    pub(super) size: u64,
+    /// A chunk was smaller than the registry wants: only the last one may be.
+    pub(super) short: bool,
+}
+
+impl Upload {
+    /// Takes a piece in. What exceeds `kept_up_to` bytes is hashed alone.
+    pub(super) fn add(&mut self, piece: &Bytes, kept_up_to: u64) {
+        self.context.update(piece);
+        self.size += piece.len() as u64;
+        if self.size <= kept_up_to {
+            self.kept.extend_from_slice(piece);
+        } else {
+            self.kept = BytesMut::new();
+        }
+    }
 }
 
 #[derive(Default)]
@@ -32,7 +58,9 @@ impl Store {
 
     pub(super) fn open_upload(&mut self) -> u64 {
         self.next_upload += 1;
-        self.uploads.insert(self.next_upload);
+        let upload =
+            Upload { context: Context::new(&SHA256), kept: BytesMut::new(), size: 0, short: false };
+        self.uploads.insert(self.next_upload, upload);
         self.next_upload
     }
 }
