@@ -180,14 +180,15 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = parse_yaml(path)?;
         let target: TargetRoot = parse("target.root", &file.target.root)?;
-        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
-        let create_repository = file.target.create_repository;
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: file.ledger,
             target: target.with_naming(file.target.naming),
-            registries: Registries { create_repository, ..registries },
+            registries: Registries {
+                create_repository: file.target.create_repository,
+                ..load_registries(&file.registries, file.credentials.as_deref())?
+            },
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
             scope: file.copy.scope(),
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),

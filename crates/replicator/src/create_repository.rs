@@ -49,10 +49,10 @@ impl TryFrom<Wire> for CreateRepository {
     fn try_from(wire: Wire) -> Result<Self, String> {
         let mut words = wire.command.into_iter();
         let program = words.next().filter(|program| !program.is_empty());
-        let program = program.ok_or("command: there is no program in it")?;
+        let program = program.ok_or("create_repository.command: there is no program in it")?;
         let arguments: Vec<_> = words.collect();
         if !arguments.iter().any(|argument| argument.contains(PLACEHOLDER)) {
-            return Err(format!("command: no argument has {PLACEHOLDER} in it"));
+            return Err(format!("create_repository.command: no argument has {PLACEHOLDER} in it"));
         }
         Ok(Self { program, arguments, timeout: TIMEOUT })
     }
