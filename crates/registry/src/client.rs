@@ -38,7 +38,7 @@ struct Shared {
 pub(crate) struct Site {
     pub(crate) home: Endpoint,
     transport: Transport,
-    lane: Arc<Lane>,
+    pub(crate) lane: Arc<Lane>,
 }
 
 impl Client {
@@ -108,10 +108,8 @@ impl Client {
             });
             async move {
                 let once = once?;
-                let permit = site.lane.enter(&once.method).await.map_err(|Closed(left)| {
-                    once.error(ErrorKind::RateLimited, "the registry asked for a pause")
-                        .retry_after(Some(left))
-                })?;
+                let permit = site.lane.enter(&once.method).await;
+                let permit = permit.map_err(|closed| unsent(&once, &closed))?;
                 let mut answer = Box::pin(self.once(site, once, scope)).await?;
                 answer.permit = Some(permit);
                 Ok(answer)
@@ -149,4 +147,11 @@ impl Client {
             .anonymously(sent.anonymous)
             .with_stale_token(sent.stale))
     }
+}
+
+/// Why the lane did not let a request go.
+pub(crate) fn unsent(request: &Request, Closed(left): &Closed) -> Error {
+    request
+        .error(ErrorKind::RateLimited, "the registry asked for a pause")
+        .retry_after(Some(*left))
 }

@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use url::Url;
 
 use crate::answer::Answer;
-use crate::client::{Client, Site};
+use crate::client::{Client, Site, unsent};
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::request::{Payload, Request, Scope};
@@ -54,18 +54,19 @@ impl Client {
         blob: &Descriptor,
         from: &Repository,
     ) -> Result<Mount, Error> {
-        let operation = Operation::MountBlob;
-        let site = self.site(operation, registry)?;
+        let site = self.site(Operation::MountBlob, registry)?;
         let mut url = site.home.url(&format!("{repository}/blobs/uploads/"));
         url.query_pairs_mut()
             .append_pair("mount", &blob.digest.to_string())
             .append_pair("from", from.as_str());
-        let request = Request::new(operation, registry, Method::POST, url);
-        let answer = self.request(&site, request, Some(&Scope::mount(repository, from))).await?;
-        if answer.status == StatusCode::CREATED {
-            return Ok(Mount::Done);
-        }
-        self.opened(site, repository, answer).map(|upload| Mount::Upload(Box::new(upload)))
+        let request = Request::new(Operation::MountBlob, registry, Method::POST, url);
+        self.open(&site, request, &Scope::mount(repository, from), |client, site, scope, answer| {
+            if answer.status == StatusCode::CREATED {
+                return Ok(Mount::Done);
+            }
+            client.opened(site, scope, answer).map(|upload| Mount::Upload(Box::new(upload)))
+        })
+        .await
     }
 
     /// Opens an upload.
@@ -78,11 +79,37 @@ impl Client {
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/uploads/"));
         let request = Request::new(operation, registry, Method::POST, url);
-        let answer = self.request(&site, request, Some(&Scope::push(repository))).await?;
-        self.opened(site, repository, answer)
+        self.open(&site, request, &Scope::push(repository), Self::opened).await
     }
 
-    fn opened(&self, site: Site, repository: &Repository, answer: Answer) -> Result<Upload, Error> {
+    /// Sends a POST, and makes of the answer what it means. Each try is seen through in a task
+    /// of its own, whoever stops waiting for it: what nobody knows of could not be given up.
+    async fn open<T: Send + 'static>(
+        &self,
+        site: &Site,
+        request: Request,
+        scope: &Scope,
+        meaning: fn(&Self, Site, &Scope, Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let attempt = move || {
+            let (client, site, scope) = (self.clone(), site.clone(), scope.clone());
+            let once = request.again().expect("it has no body");
+            async move {
+                let permit = site.lane.enter(&once.method).await;
+                let permit = permit.map_err(|closed| unsent(&once, &closed))?;
+                let sent = tokio::spawn(async move {
+                    let mut answer = Box::pin(client.once(&site, once, Some(&scope))).await?;
+                    answer.permit = Some(permit);
+                    meaning(&client, site, &scope, answer)
+                });
+                // It is cancelled by nobody but the runtime's end, which ends this as well.
+                sent.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+            }
+        };
+        self.retry_policy().run_request(attempt).await
+    }
+
+    fn opened(&self, site: Site, scope: &Scope, answer: Answer) -> Result<Upload, Error> {
         let location = answer
             .header(header::LOCATION.as_str())
             .and_then(|location| answer.url.join(location).ok())
@@ -100,7 +127,7 @@ impl Client {
             client: self.clone(),
             site,
             registry: answer.registry,
-            repository: repository.clone(),
+            repository: scope.repository.clone(),
             location,
             complete: AtomicBool::new(false),
             _permit: answer.permit,

@@ -6,9 +6,10 @@ pub(crate) mod fault;
 pub(crate) mod log;
 mod routes;
 mod serve;
-mod store;
+pub(crate) mod store;
 mod uploads;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,7 +24,7 @@ use crate::image::Image;
 use access::Access;
 use fault::{Fault, Script, When};
 use log::{Kind, Recorded};
-use store::Store;
+use store::{Holding, Store};
 
 /// How a registry is to be.
 #[derive(Default)]
@@ -31,6 +32,7 @@ pub struct Builder {
     tls: Option<Arc<rustls::ServerConfig>>,
     access: Access,
     dropped_above: Option<u64>,
+    trusting: bool,
 }
 
 impl Builder {
@@ -69,6 +71,13 @@ impl Builder {
         self
     }
 
+    /// Manifests are kept whatever they name, as some registries do.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        self.trusting = true;
+        self
+    }
+
     /// Starts it on a free port of 127.0.0.1; it ends with the runtime.
     pub async fn start(self) -> ScriptedRegistry {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -77,6 +86,7 @@ impl Builder {
             secure: self.tls.is_some(),
             access: self.access,
             dropped_above: self.dropped_above.unwrap_or(u64::MAX),
+            trusting: self.trusting,
             store: Mutex::default(),
             script: Mutex::default(),
             log: Mutex::default(),
@@ -97,6 +107,7 @@ struct Shared {
     secure: bool,
     access: Access,
     dropped_above: u64,
+    trusting: bool,
     store: Mutex<Store>,
     script: Mutex<Script>,
     log: Mutex<Vec<Recorded>>,
@@ -186,6 +197,12 @@ impl ScriptedRegistry {
         self.shared.store.lock().unwrap().uploads.len()
     }
 
+    /// All that is here, by repository.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Holding> {
+        self.shared.store.lock().unwrap().repositories.clone()
+    }
+
     /// Whether an image is here with all that it names, byte for byte.
     #[must_use]
     pub fn holds(&self, image: &Image, repository: &str) -> bool {
@@ -198,6 +215,17 @@ impl ScriptedRegistry {
     /// Misbehaves in this way when a request is like that.
     pub fn script(&self, when: When, fault: Fault) {
         self.shared.script.lock().unwrap().add(when, fault);
+    }
+
+    /// Misbehaves no more.
+    pub fn behave(&self) {
+        self.shared.script.lock().unwrap().end();
+    }
+
+    /// The faults that requests met up to now, each with its request.
+    #[must_use]
+    pub fn met(&self) -> Vec<(Recorded, Fault)> {
+        self.shared.script.lock().unwrap().met.clone()
     }
 
     /// All tokens end at once.

@@ -8,25 +8,26 @@ use serde_json::Value;
 
 use crate::content::Content;
 
-/// A manifest with its media type.
-pub(super) type Manifest = (String, Bytes);
-
 #[derive(Default)]
 pub(super) struct Store {
-    repositories: HashMap<String, Repository>,
+    pub(super) repositories: BTreeMap<String, Holding>,
     pub(super) uploads: HashSet<u64>,
     next_upload: u64,
 }
 
-#[derive(Default)]
-pub(super) struct Repository {
-    pub(super) blobs: HashMap<Digest, Content>,
-    pub(super) manifests: HashMap<Digest, Manifest>,
-    pub(super) tags: BTreeMap<String, Digest>,
+/// What one repository holds.
+#[derive(Clone, Debug, Default)]
+pub struct Holding {
+    /// The blobs, by the digest under which they were accepted.
+    pub blobs: HashMap<Digest, Content>,
+    /// The manifests with their media types.
+    pub manifests: HashMap<Digest, (String, Bytes)>,
+    /// What the tags name.
+    pub tags: BTreeMap<String, Digest>,
 }
 
 impl Store {
-    pub(super) fn repository(&mut self, name: &str) -> &mut Repository {
+    pub(super) fn repository(&mut self, name: &str) -> &mut Holding {
         self.repositories.entry(name.to_owned()).or_default()
     }
 
@@ -37,16 +38,17 @@ impl Store {
     }
 }
 
-impl Repository {
+impl Holding {
     /// A manifest by tag or digest.
-    pub(super) fn manifest(&self, reference: &str) -> Option<(Digest, Manifest)> {
+    pub(super) fn manifest(&self, reference: &str) -> Option<(Digest, (String, Bytes))> {
         let digest = self.tags.get(reference).cloned().or_else(|| reference.parse().ok())?;
         let manifest = self.manifests.get(&digest)?.clone();
         Some((digest, manifest))
     }
 
     /// A digest that a manifest names and that is not here.
-    pub(super) fn missing(&self, manifest: &Value) -> Option<String> {
+    #[must_use]
+    pub fn missing(&self, manifest: &Value) -> Option<String> {
         let digest = |descriptor: &Value| descriptor["digest"].as_str().map(ToOwned::to_owned);
         let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
         let lacks_manifest = |named: &String| {

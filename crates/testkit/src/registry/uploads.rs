@@ -20,7 +20,7 @@ pub(super) async fn upload(
     body: Incoming,
 ) -> Result<Reply, BoxError> {
     match request.method {
-        Method::POST => Ok(open(shared, target)),
+        Method::POST => Ok(open(shared, target, faults)),
         Method::PUT => finish(shared, target, faults, body).await,
         Method::DELETE => {
             let id = target.last.parse().unwrap_or(0);
@@ -31,9 +31,12 @@ pub(super) async fn upload(
     }
 }
 
-fn open(shared: &Shared, target: &Target) -> Reply {
+fn open(shared: &Shared, target: &Target, faults: &[Fault]) -> Reply {
     let mut store = shared.store.lock().unwrap();
-    if let (Some(mount), Some(from)) = (target.parameter("mount"), target.parameter("from")) {
+    let refused = faults.iter().any(|fault| matches!(fault, Fault::RefuseMount));
+    if let (Some(mount), Some(from), false) =
+        (target.parameter("mount"), target.parameter("from"), refused)
+    {
         let digest = mount.parse().unwrap();
         if let Some(content) = store.repository(from).blobs.get(&digest).cloned() {
             store.repository(&target.repository).blobs.insert(digest, content);
