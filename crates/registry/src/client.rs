@@ -151,7 +151,5 @@ impl Client {
 
 /// Why the lane did not let a request go.
 pub(crate) fn unsent(request: &Request, Closed(left): &Closed) -> Error {
-    request
-        .error(ErrorKind::RateLimited, "the registry asked for a pause")
-        .retry_after(Some(*left))
+    request.error(ErrorKind::RateLimited, "the registry asked for a pause").retry_after(Some(*left))
 }

@@ -71,7 +71,7 @@ impl Builder {
         self
     }
 
-    /// Manifests are kept whatever they name, as some registries do.
+    /// What comes is kept as it comes: manifests whatever they name, bytes whatever they hash to.
     #[must_use]
     pub fn trusting(mut self) -> Self {
         self.trusting = true;

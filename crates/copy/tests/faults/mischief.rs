@@ -113,12 +113,8 @@ impl Mischief {
             Self::NoHeader("location") | Self::RefusedMount => vec![open],
             Self::NoHeader(_) => vec![resolve, read_manifest, look_up],
             Self::WrongDigest => vec![resolve, look_up, write],
-            Self::Drop
-            | Self::Silence
-            | Self::Status(_)
-            | Self::Busy(..)
-            | Self::Delay
-            | Self::RevokedTokens => vec![
+            Self::RevokedTokens => vec![read_blob, open, send, write],
+            Self::Drop | Self::Silence | Self::Status(_) | Self::Busy(..) | Self::Delay => vec![
                 resolve,
                 read_manifest,
                 read_blob.clone(),
@@ -217,6 +213,8 @@ impl Mischief {
             (Self::Status(401 | 403 | 404), _) => Bearing::Lasting,
             (Self::WrongDigest, _) if is_look_up => Bearing::Harmless,
             (Self::WrongDigest, _) if side == Side::Source => Bearing::Either,
+            // One that ends between its grant and its first use looks like one that was refused.
+            (Self::RevokedTokens, _) => Bearing::Either,
             (Self::Endless, Kind::Manifest) => Bearing::Lasting,
             // By a tag and without a digest beside it, other bytes are another image.
             (Self::Short | Self::ShortLength | Self::WrongByte, Kind::Manifest) if !by_digest => {
@@ -236,8 +234,9 @@ impl Mischief {
             | Self::Silence
             | Self::LostAnswer
             | Self::CutRequest
-            | Self::StalledRequest
-            | Self::RevokedTokens => true,
+            | Self::StalledRequest => true,
+            // That token has been in use; a fresh one that is refused is a refusal.
+            Self::RevokedTokens => request.kind == Kind::Blob,
             _ => false,
         }
     }

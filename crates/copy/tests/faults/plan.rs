@@ -101,6 +101,7 @@ impl Plan {
         let (source, target) = (access(&mut rng, Side::Source), access(&mut rng, Side::Target));
 
         let blobs = blobs(&image);
+        let revokes = strikes.iter().any(|strike| strike.mischief == Mischief::RevokedTokens);
         let wants_mount = strikes.iter().any(|strike| strike.mischief == Mischief::RefusedMount);
         let some = |rng: &mut Rng, often: bool| -> Vec<(Digest, Content)> {
             let chance = if often { rng.u8(0..5) } else { 0 };
@@ -118,7 +119,11 @@ impl Plan {
             .map(|(digest, content)| (digest, (wants_mount || rng.u8(0..5) > 0).then_some(content)))
             .collect();
         Self {
-            repositories: if rng.u8(0..5) == 0 { vec!["app", "second"] } else { vec!["app"] },
+            // One job's tokens are to have been in use when another would end them.
+            repositories: match rng.u8(0..5) {
+                0 if !revokes => vec!["app", "second"],
+                _ => vec!["app"],
+            },
             trusting: rng.bool(),
             dropped_after: (rng.u8(0..12) == 0).then(|| rng.usize(1..80)),
             image,
@@ -202,7 +207,10 @@ fn blobs(image: &Image) -> Vec<(Digest, Content)> {
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { form, source, target, trusting, dropped_after, repositories, .. } = self;
-        writeln!(f, "image by {form:?} in {repositories:?}, dropped after {dropped_after:?} polls")?;
+        writeln!(
+            f,
+            "image by {form:?} in {repositories:?}, dropped after {dropped_after:?} polls"
+        )?;
         for part in self.image.all() {
             let sizes: Vec<_> = part.blobs.iter().map(|(_, content)| content.size()).collect();
             writeln!(f, "  {} {}, blobs of {sizes:?} B", part.digest, part.media_type)?;
