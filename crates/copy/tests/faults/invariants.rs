@@ -11,7 +11,7 @@ use testkit::{Holding, Image, Kind, Recorded, digest_of};
 use crate::common::World;
 use crate::images::Referrer;
 use crate::mischief::{Bearing, LONG_PAUSE_S, Mischief};
-use crate::one::{End, Met};
+use crate::one::{CIRCUIT_FAILURES, End, Met};
 use crate::plan::{Form, Plan, blobs};
 
 type Contents = BTreeMap<String, Holding>;
@@ -202,7 +202,7 @@ fn of_failure(plan: &Plan, world: &World, error: &CopyError, met: &[Met]) -> Vec
 /// Whether a registry may have failed often enough to be left alone for a while.
 fn is_left_alone(plan: &Plan, side: Side, met: &[Met]) -> bool {
     let failures = met.iter().filter(|met| met.side == side && met.mischief.is_failure()).count();
-    plan.has_circuit && failures >= CircuitPolicy::default().failures as usize
+    plan.has_circuit && failures >= CIRCUIT_FAILURES as usize
 }
 
 /// Each upload is ended or given up, unless a fault kept us from knowing it or from saying so.

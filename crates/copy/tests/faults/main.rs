@@ -36,7 +36,7 @@ use one::Report;
 use plan::Plan;
 use summary::Summary;
 
-/// In a run of so many copies each kind of fault has to be met.
+/// In a run of so many copies each kind of fault has to be met, and each sight seen.
 const COPIES: u64 = 1_000;
 
 /// The first few tell what is wrong.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use copy::{Copier, CopyError, Job, Origins, RecentOrigins, Retry, Tracker};
 use protocol::Side;
+use registry::CircuitState;
 use testkit::{Fault, Image, Recorded, ScriptedRegistry};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -27,6 +28,9 @@ const GIVEN_UP_WITHIN: Duration = Duration::from_secs(30);
 /// How often a copy is begun again that was told to come later.
 const RECOVERIES: usize = 6;
 
+/// Failures in a row that open a circuit: fewer than the tries of one request.
+pub(crate) const CIRCUIT_FAILURES: u32 = 2;
+
 /// How one job ended.
 pub(crate) enum End {
     Copied,
@@ -42,10 +46,29 @@ pub(crate) struct Met {
     pub(crate) mischief: Mischief,
 }
 
+/// What a run without it would say nothing of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Sight {
+    /// Something that refers to the image is at the target.
+    Referrer,
+    /// Blobs went in chunks.
+    Chunks,
+    /// An upload went on where it broke off.
+    ResumedUpload,
+    /// A registry was left alone after too many failures.
+    OpenCircuit,
+}
+
+impl Sight {
+    pub(crate) const ALL: [Self; 4] =
+        [Self::Referrer, Self::Chunks, Self::ResumedUpload, Self::OpenCircuit];
+}
+
 /// What came of one copy.
 pub(crate) struct Report {
     pub(crate) ends: Vec<End>,
     pub(crate) met: Vec<Met>,
+    pub(crate) sights: Vec<Sight>,
     /// What must not be, in words.
     pub(crate) violations: Vec<String>,
     pub(crate) waited: Duration,
@@ -60,6 +83,7 @@ pub(crate) async fn run(plan: &Plan) -> Report {
     let before = world.target.contents();
     let copies = jobs.iter().map(|job| one(&copier, job, plan.dropped_after));
     let ends = futures::future::join_all(copies).await;
+    let sights = sights(plan, &world, &copier);
     let left_open = uploads_left_open(&world).await;
     let met = met(&world);
     let mut violations = invariants::of_uploads(plan, &met, left_open);
@@ -71,7 +95,7 @@ pub(crate) async fn run(plan: &Plan) -> Report {
     if !violations.is_empty() {
         violations.extend(witnesses(&world, &ends));
     }
-    Report { ends, met, violations, waited: begun.elapsed() }
+    Report { ends, met, sights, violations, waited: begun.elapsed() }
 }
 
 async fn world(plan: &Plan) -> World {
@@ -100,9 +124,7 @@ async fn world(plan: &Plan) -> World {
         target = target.keeping_what_was_cut();
     }
     let mut world = World::of(source.start().await, target.start().await);
-    if !plan.has_circuit {
-        world.config.circuit.failures = u32::MAX;
-    }
+    world.config.circuit.failures = if plan.has_circuit { CIRCUIT_FAILURES } else { u32::MAX };
     let (source, target) = (world.source.clone(), world.target.clone());
     for repository in &plan.repositories {
         source.push(&plan.image, repository, TAG);
@@ -204,6 +226,23 @@ fn met(world: &World) -> Vec<Met> {
         registry.met().into_iter().map(with_side)
     };
     of(Side::Source, &world.source).chain(of(Side::Target, &world.target)).collect()
+}
+
+fn sights(plan: &Plan, world: &World, copier: &Copier) -> Vec<Sight> {
+    let contents = world.target.contents();
+    let is_there = |referrer: &Referrer| {
+        contents.values().any(|holding| holding.manifests.contains_key(&referrer.image.digest))
+    };
+    let requests = world.target.requests();
+    let begins: Vec<_> = requests.iter().filter_map(|it| it.content_range.as_deref()).collect();
+    let registries = copier.client().registries();
+    let is_seen = |sight: &Sight| match sight {
+        Sight::Referrer => plan.referrers.iter().any(is_there),
+        Sight::Chunks => !begins.is_empty(),
+        Sight::ResumedUpload => begins.iter().any(|range| !range.starts_with("0-")),
+        Sight::OpenCircuit => registries.iter().any(|it| it.circuit != CircuitState::Closed),
+    };
+    Sight::ALL.into_iter().filter(is_seen).collect()
 }
 
 /// Without faults the same jobs go well with the same copier, once its waits are over.

@@ -132,6 +132,7 @@ impl Plan {
             .map(|(digest, content)| (digest, (wants_mount || rng.u8(0..5) > 0).then_some(content)))
             .collect();
         let is_of_chunks = |strike: &Strike| strike.place.1 == Method::PATCH;
+        let takes_nothing = |strike: &Strike| matches!(strike.fault, Fault::TakeOnly(0));
         let is_of_lists = |strike: &Strike| strike.place.2 == Kind::Referrers;
         Self {
             source_lists: strikes.iter().any(is_of_lists) || rng.bool(),
@@ -145,7 +146,9 @@ impl Plan {
                 0 if !revokes => vec!["app", "second"],
                 _ => vec!["app"],
             },
-            trusting: rng.bool(),
+            // Of a blob of one byte `0-0` says that it has all, and that it has nothing: the digest
+            // alone can tell.
+            trusting: rng.bool() && !strikes.iter().any(takes_nothing),
             dropped_after: (rng.u8(0..12) == 0).then(|| rng.usize(1..80)),
             image,
             form,

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::mischief::Mischief;
-use crate::one::{End, Report};
+use crate::one::{End, Report, Sight};
 
 /// The counts of a run.
 #[derive(Default)]
@@ -13,6 +13,7 @@ pub(crate) struct Summary {
     pub(crate) copies: u64,
     ends: BTreeMap<String, u64>,
     met: BTreeMap<Mischief, u64>,
+    sights: BTreeMap<Sight, u64>,
     waited: Duration,
 }
 
@@ -36,11 +37,17 @@ impl Summary {
         for met in &report.met {
             *self.met.entry(met.mischief).or_default() += 1;
         }
+        for sight in &report.sights {
+            *self.sights.entry(*sight).or_default() += 1;
+        }
     }
 
-    /// The kinds of faults that no request met.
-    pub(crate) fn not_met(&self) -> Vec<Mischief> {
-        Mischief::ALL.into_iter().filter(|kind| !self.met.contains_key(kind)).collect()
+    /// The kinds of faults that no request met, and what no copy showed.
+    pub(crate) fn not_met(&self) -> Vec<String> {
+        let faults = Mischief::ALL.iter().filter(|kind| !self.met.contains_key(kind));
+        let sights = Sight::ALL.iter().filter(|sight| !self.sights.contains_key(sight));
+        let faults = faults.map(|kind| format!("{kind:?}"));
+        faults.chain(sights.map(|sight| format!("{sight:?}"))).collect()
     }
 }
 
@@ -49,6 +56,8 @@ impl fmt::Display for Summary {
         let waited_s = self.waited.as_secs();
         writeln!(f, "{} copies, {waited_s} s on their clocks. Jobs by their ends:", self.copies)?;
         self.ends.iter().try_for_each(|(end, count)| writeln!(f, "{count:7} {end}"))?;
+        writeln!(f, "Copies that showed:")?;
+        self.sights.iter().try_for_each(|(sight, count)| writeln!(f, "{count:7} {sight:?}"))?;
         writeln!(f, "Faults that requests met:")?;
         self.met.iter().try_for_each(|(kind, count)| writeln!(f, "{count:7} {kind:?}"))
     }
