@@ -142,8 +142,11 @@ async fn take_in(
     match came.await {
         Ok(()) => Ok(upload),
         Err(error) => {
-            if shared.rules.keeps_what_was_cut {
-                shared.store.lock().unwrap().uploads.insert(id, upload);
+            // It may have been given up before the cut is seen here.
+            let mut store = shared.store.lock().unwrap();
+            let known = store.uploads.get_mut(&id).filter(|_| shared.rules.keeps_what_was_cut);
+            if let Some(known) = known {
+                *known = upload;
             }
             Err(error)
         }
