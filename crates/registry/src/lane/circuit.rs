@@ -305,10 +305,10 @@ mod tests {
         tokio::time::advance(Duration::from_secs(10)).await;
         let probe = circuit.begin_now().unwrap();
         // One that finds nothing is followed by one who waited, and that one by the next.
-        let ((), first, second) = tokio::join!(
+        let (first, second, ()) = tokio::join!(
+            async { circuit.begin().await.unwrap().answered() },
+            async { circuit.begin().await.unwrap().answered() },
             async { drop(probe) },
-            async { circuit.begin().await.unwrap().answered() },
-            async { circuit.begin().await.unwrap().answered() },
         );
         assert_eq!((first, second), (true, false));
         assert_eq!(circuit.state(), CircuitState::Closed);
@@ -323,7 +323,7 @@ mod tests {
         let probe = circuit.begin_now().unwrap();
         let refused = circuit.settled().await.unwrap_err();
         assert!(refused.is_probing, "{refused}");
-        let (failed, refused) = tokio::join!(async { probe.failed("silence") }, circuit.begin());
+        let (refused, failed) = tokio::join!(circuit.begin(), async { probe.failed("silence") });
         assert!(failed.is_some());
         assert!(!refused.map(drop).unwrap_err().is_probing);
     }
