@@ -1,5 +1,7 @@
 //! Manners towards registries: overload, pace, quota, circuit, fairness. Cases 34, 36.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::num::NonZeroU32;

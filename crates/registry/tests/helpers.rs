@@ -1,6 +1,8 @@
 //! Credential helpers: real processes, which are counted, against a registry that counts.
 //! Cases 6, 21, 24.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

@@ -1,6 +1,8 @@
 //! Tokens and identity tokens on the wire: how many are fetched, and with what.
 //! Cases 24, 37, 38.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -64,7 +64,9 @@ fn each_copy_is_right_or_tells_why_not() {
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok().filter(|text| !text.is_empty())?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable} is to be a number, not {text:?}")))
+    let number = text.parse();
+    assert!(number.is_ok(), "{variable} is to be a number, not {text:?}");
+    number.ok()
 }
 
 /// Copies on all cores, each thread taking the next index.
