@@ -272,7 +272,9 @@ impl Mischief {
     pub(crate) fn is_failure(self) -> bool {
         match self {
             Self::Status(status) | Self::Busy(status, _) | Self::Early(status) => status >= 500,
-            Self::Drop
+            // One that is cut early closes the connection before its head is out.
+            Self::Cut
+            | Self::Drop
             | Self::Silence
             | Self::LostAnswer
             | Self::CutRequest
