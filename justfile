@@ -60,6 +60,11 @@ unit:
     mkdir -p target
     cargo nextest run {{ locked }} --workspace --profile {{ nextest_profile }} 2>&1 | tee target/unit.log
 
+# Copies with random faults at random points: `just faults SEED=7 N=10000`
+faults SEED=env("SEED", "1") N=env("N", "1000"):
+    FAULTS_SEED={{ trim_start_match(SEED, "SEED=") }} FAULTS_COPIES={{ trim_start_match(N, "N=") }} \
+        cargo test {{ locked }} -p copy --test faults -- --nocapture
+
 # The module: ./policy.wasm
 policy:
     scripts/build-policy.sh

@@ -1,5 +1,7 @@
 //! Manners towards registries: overload, pace, quota, circuit, fairness. Cases 34, 36.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::num::NonZeroU32;
@@ -267,6 +269,26 @@ async fn one_probe_finds_out_whether_a_registry_is_back() {
     assert!(other.contains("one request finds out whether it is back"), "{other}");
     assert_eq!(world.source.requests().len(), 5);
     assert_eq!(status(&client, &world.source).circuit, CircuitState::Closed);
+}
+
+/// A copy looks up two tags of the target together; one of them is the probe.
+#[tokio::test]
+async fn a_copy_that_asks_twice_at_once_finds_out_that_a_registry_is_back() {
+    let mut world = strict_world().await;
+    let min_open = Duration::from_millis(200);
+    world.config.circuit = CircuitPolicy { failures: 1, min_open, max_open: min_open };
+    let copier = world.copier();
+    let digest = Image::new(&[b"layer"]).digest;
+    let job = world.job(&format!("app:v1@{digest}"));
+    world.target.script(When::first(Method::HEAD, Kind::Manifest), Fault::status(502, ""));
+    copier.copy(&job, &Tracker::default()).await.unwrap_err();
+    assert_eq!(status(copier.client(), &world.target).circuit, CircuitState::Open);
+    // A late answer, so that the second comes while the first is on its way.
+    let slow = Fault::Delay(Duration::from_millis(50));
+    world.target.script(When::first(Method::HEAD, Kind::Manifest), slow);
+    tokio::time::sleep(min_open).await;
+    copier.copy(&job, &Tracker::default()).await.unwrap();
+    assert_eq!(status(copier.client(), &world.target).circuit, CircuitState::Closed);
 }
 
 /// Neither a cut body nor our own broken upload is a registry that does not answer.

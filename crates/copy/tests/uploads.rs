@@ -1,7 +1,7 @@
 //! Writing blobs to every kind of registry: whole, in chunks, gone on with after a cut.
 //! Cases 30, 31, 34, 37.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -2,6 +2,7 @@
 //! retry around them. The verbs stand in `manifests`, `blobs` and `upload`.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
@@ -13,7 +14,7 @@ use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
 use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::guard::NamedBy;
-use crate::lane::{Closed, Lane, RegistryStatus};
+use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Payload, Request, Scope};
 use crate::retry::{RetryPolicy, parse_retry_after};
@@ -43,7 +44,7 @@ struct Shared {
 pub(crate) struct Site {
     pub(crate) home: Endpoint,
     transport: Transport,
-    lane: Arc<Lane>,
+    pub(crate) lane: Arc<Lane>,
 }
 
 impl Client {
@@ -146,6 +147,46 @@ impl Client {
         request: Request,
         scope: Option<&Scope>,
     ) -> Result<Answer, Error> {
+        let send = |once, permit| async move {
+            let mut answer = Box::pin(self.once(site, once, scope)).await?;
+            answer.permit = Some(permit);
+            Ok(answer)
+        };
+        self.tries(site, request, send).await
+    }
+
+    /// Does the same, and makes of the answer what it means. Each try is seen through in a task
+    /// of its own, whoever stops waiting for it: for requests that leave something at the
+    /// registry which nobody could give up without the answer.
+    pub(crate) async fn request_to_the_end<T: Send + 'static>(
+        &self,
+        site: &Site,
+        request: Request,
+        scope: &Scope,
+        meaning: fn(&Self, Site, &Scope, Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let send = |once, permit| {
+            let (client, site, scope) = (self.clone(), site.clone(), scope.clone());
+            async move {
+                let sent = tokio::spawn(async move {
+                    let mut answer = Box::pin(client.once(&site, once, Some(&scope))).await?;
+                    answer.permit = Some(permit);
+                    meaning(&client, site, &scope, answer)
+                });
+                // It is cancelled by nobody but the runtime's end, which ends this as well.
+                sent.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+            }
+        };
+        self.tries(site, request, send).await
+    }
+
+    /// Sends a request as often as it takes, each time under a permit.
+    async fn tries<T, Sent: Future<Output = Result<T, Error>>>(
+        &self,
+        site: &Site,
+        request: Request,
+        send: impl Fn(Request, Permit) -> Sent + Copy,
+    ) -> Result<T, Error> {
         // Each try has a request of its own: one with a stream in it cannot be borrowed by a
         // future that moves between threads.
         let attempt = move || {
@@ -156,9 +197,7 @@ impl Client {
                 let once = once?;
                 let permit = site.lane.enter(&once.method).await;
                 let permit = permit.map_err(|closed| unsent(&once, &closed))?;
-                let mut answer = Box::pin(self.once(site, once, scope)).await?;
-                answer.permit = Some(permit);
-                Ok(answer)
+                send(once, permit).await
             }
         };
         // Waiting for a dead registry is for who has a queue, not for who holds up others.

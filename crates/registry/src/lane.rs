@@ -101,7 +101,7 @@ impl Lane {
     /// A permit for one request, in the order of asking. Given back when dropped. Nobody queues
     /// for a registry that is dead.
     pub(crate) async fn enter(&self, method: &Method) -> Result<Permit, Closed> {
-        self.circuit.check()?;
+        self.circuit.settled().await?;
         Ok(self.permits.acquire(method).await)
     }
 
@@ -118,7 +118,7 @@ impl Lane {
             pace.turn().await;
             self.wait_out_pause().await?;
         }
-        Ok(Pass { lane: self, attempt: self.circuit.begin()?, round: self.permits.round() })
+        Ok(Pass { lane: self, attempt: self.circuit.begin().await?, round: self.permits.round() })
     }
 
     /// Nobody passes for `pause`: the registry asked for it.

@@ -85,7 +85,7 @@ impl Helper {
 
 fn client(registry: &ScriptedRegistry, credentials: DockerConfig) -> Client {
     registry.push(&Image::new(&[b"layer"]), "app", "v1");
-    let plain = RegistryConfig { plain_http: true, ca_pem: None };
+    let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
     Client::new(ClientConfig {
         registries: [(registry.host().parse().unwrap(), plain)].into(),
         credentials: Arc::new(credentials),

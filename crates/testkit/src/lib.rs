@@ -18,4 +18,5 @@ pub use docker_registry::DockerRegistry;
 pub use image::{Image, media};
 pub use registry::fault::{Fault, When};
 pub use registry::log::{Kind, Recorded};
+pub use registry::store::Holding;
 pub use registry::{Builder, ScriptedRegistry};

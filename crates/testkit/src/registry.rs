@@ -6,9 +6,10 @@ pub(crate) mod fault;
 pub(crate) mod log;
 mod routes;
 mod serve;
-mod store;
+pub(crate) mod store;
 mod uploads;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -24,7 +25,7 @@ use crate::image::Image;
 use access::Access;
 use fault::{Fault, Script, When};
 use log::{Kind, Recorded};
-use store::Store;
+use store::{Holding, Store};
 use uploads::Rules;
 
 /// How a registry is to be.
@@ -37,6 +38,7 @@ pub struct Builder {
     referrers_page: Option<usize>,
     accepts_sparse: bool,
     rules: Rules,
+    trusting: bool,
 }
 
 impl Builder {
@@ -110,6 +112,14 @@ impl Builder {
         self
     }
 
+    /// Knows no upload of a blob in one request: a PUT may commit what PATCHes brought, and bring
+    /// nothing itself.
+    #[must_use]
+    pub fn chunks_alone(mut self) -> Self {
+        self.rules.takes_chunks_alone = true;
+        self
+    }
+
     /// Bodies of uploads above this size get a 413 at once; what still comes is read and
     /// dropped, as proxies do for a while.
     #[must_use]
@@ -132,6 +142,13 @@ impl Builder {
         self
     }
 
+    /// What comes is kept as it comes: manifests whatever they name, bytes whatever they hash to.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        self.trusting = true;
+        self
+    }
+
     /// Starts it on a free port of 127.0.0.1; it ends with the runtime.
     pub async fn start(self) -> ScriptedRegistry {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
@@ -145,6 +162,7 @@ impl Builder {
             accepts_sparse: self.accepts_sparse,
             rules: self.rules,
             uploaded_bytes: AtomicU64::new(0),
+            trusting: self.trusting,
             store: Mutex::default(),
             script: Mutex::default(),
             log: Mutex::default(),
@@ -170,6 +188,7 @@ struct Shared {
     accepts_sparse: bool,
     rules: Rules,
     uploaded_bytes: AtomicU64,
+    trusting: bool,
     store: Mutex<Store>,
     script: Mutex<Script>,
     log: Mutex<Vec<Recorded>>,
@@ -287,6 +306,12 @@ impl ScriptedRegistry {
         self.shared.store.lock().unwrap().created.insert(repository.to_owned());
     }
 
+    /// All that is here, by repository.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Holding> {
+        self.shared.store.lock().unwrap().repositories.clone()
+    }
+
     /// Whether an image is here with all that it names, byte for byte.
     #[must_use]
     pub fn holds(&self, image: &Image, repository: &str) -> bool {
@@ -299,6 +324,17 @@ impl ScriptedRegistry {
     /// Misbehaves in this way when a request is like that.
     pub fn script(&self, when: When, fault: Fault) {
         self.shared.script.lock().unwrap().add(when, fault);
+    }
+
+    /// Misbehaves no more.
+    pub fn behave(&self) {
+        self.shared.script.lock().unwrap().end();
+    }
+
+    /// The faults that requests met up to now, each with its request.
+    #[must_use]
+    pub fn met(&self) -> Vec<(Recorded, Fault)> {
+        self.shared.script.lock().unwrap().met.clone()
     }
 
     /// All tokens end at once.

@@ -1,11 +1,13 @@
 //! Leaves a dead registry in peace: after some failures in a row nothing is sent to it for a
-//! while, then a single request finds out whether it is back.
+//! while, then a single request finds out whether it is back. Others that come meanwhile wait for
+//! what it finds, though not for long.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 use crate::limits;
 
@@ -37,7 +39,7 @@ pub enum CircuitState {
     Closed,
     /// The registry failed too often: requests fail at once.
     Open,
-    /// One request finds out whether it is back; others fail at once.
+    /// One request finds out whether it is back; others wait for that, or fail.
     HalfOpen,
 }
 
@@ -45,6 +47,8 @@ pub enum CircuitState {
 pub(super) struct Circuit {
     policy: CircuitPolicy,
     state: Mutex<State>,
+    /// Tells those who wait that no probe is under way any more.
+    probed: Notify,
 }
 
 #[derive(Default)]
@@ -86,7 +90,7 @@ pub(super) struct Attempt<'a> {
 
 impl Circuit {
     pub(super) fn new(policy: CircuitPolicy) -> Self {
-        Self { policy, state: Mutex::default() }
+        Self { policy, state: Mutex::default(), probed: Notify::new() }
     }
 
     /// Whether a request may go now.
@@ -94,8 +98,17 @@ impl Circuit {
         self.check_in(&self.lock())
     }
 
+    /// The same when no probe is under way any more.
+    pub(super) async fn settled(&self) -> Result<(), Refused> {
+        self.after_probe(|| self.check()).await
+    }
+
     /// Lets a request go; the first one after the pause as the probe.
-    pub(super) fn begin(&self) -> Result<Attempt<'_>, Refused> {
+    pub(super) async fn begin(&self) -> Result<Attempt<'_>, Refused> {
+        self.after_probe(|| self.begin_now()).await
+    }
+
+    fn begin_now(&self) -> Result<Attempt<'_>, Refused> {
         let mut state = self.lock();
         self.check_in(&state)?;
         let is_probe = state.open != Open::No;
@@ -103,6 +116,22 @@ impl Circuit {
             state.open = Open::Probing;
         }
         Ok(Attempt { circuit: self, failures: state.failures, is_probe })
+    }
+
+    /// What `ask` says when the probe under way has found out, for which nobody waits longer
+    /// than a circuit is open. Were its companions refused at once, a copy that asks for two
+    /// things together would fail of the second, drop the probe with it, and never find out.
+    async fn after_probe<T>(&self, ask: impl Fn() -> Result<T, Refused>) -> Result<T, Refused> {
+        let patience = Instant::now() + self.policy.min_open;
+        loop {
+            let probed = self.probed.notified();
+            match ask() {
+                Err(refused) if refused.is_probing && Instant::now() < patience => {
+                    timeout_at(patience, probed).await.map_err(|_| refused)?;
+                }
+                answer => return answer,
+            }
+        }
     }
 
     pub(super) fn state(&self) -> CircuitState {
@@ -145,6 +174,7 @@ impl Attempt<'_> {
         let was_open = state.open != Open::No;
         if state.failures > 0 {
             *state = State::default();
+            self.circuit.probed.notify_waiters();
         }
         was_open
     }
@@ -163,6 +193,7 @@ impl Attempt<'_> {
         }
         let pause = self.circuit.open_time(state.failures);
         state.open = Open::Until(Instant::now() + pause);
+        self.circuit.probed.notify_waiters();
         Some(pause)
     }
 }
@@ -176,6 +207,7 @@ impl Drop for Attempt<'_> {
         let mut state = self.circuit.lock();
         if state.open == Open::Probing {
             state.open = Open::Until(Instant::now());
+            self.circuit.probed.notify_waiters();
         }
     }
 }
@@ -201,18 +233,18 @@ mod tests {
     }
 
     fn fail(circuit: &Circuit) -> Option<Duration> {
-        circuit.begin().unwrap().failed("connection refused")
+        circuit.begin_now().unwrap().failed("connection refused")
     }
 
     #[test]
     fn failures_in_a_row_open_it() {
         let circuit = circuit(Duration::from_secs(60));
         assert_eq!(fail(&circuit), None);
-        assert!(!circuit.begin().unwrap().answered());
+        assert!(!circuit.begin_now().unwrap().answered());
         assert_eq!(fail(&circuit), None);
         let pause = fail(&circuit).unwrap();
         assert_eq!(circuit.state(), CircuitState::Open);
-        let refused = circuit.begin().map(drop).unwrap_err();
+        let refused = circuit.begin_now().map(drop).unwrap_err();
         assert!(refused.after <= pause, "{refused:?}");
         let expected = format!(
             "did not answer 2 times in a row (last: connection refused); it is asked again in {} s",
@@ -226,9 +258,9 @@ mod tests {
         let circuit = circuit(Duration::ZERO);
         fail(&circuit);
         fail(&circuit);
-        let probe = circuit.begin().unwrap();
+        let probe = circuit.begin_now().unwrap();
         assert_eq!(circuit.state(), CircuitState::HalfOpen);
-        let refused = circuit.begin().map(drop).unwrap_err().to_string();
+        let refused = circuit.begin_now().map(drop).unwrap_err().to_string();
         assert!(refused.ends_with("; one request finds out whether it is back"), "{refused}");
         assert!(probe.answered());
         assert_eq!(circuit.state(), CircuitState::Closed);
@@ -241,9 +273,9 @@ mod tests {
         fail(&circuit);
         fail(&circuit);
         assert!(fail(&circuit).is_some());
-        drop(circuit.begin().unwrap());
+        drop(circuit.begin_now().unwrap());
         assert_eq!(circuit.state(), CircuitState::Open);
-        assert!(circuit.begin().unwrap().answered());
+        assert!(circuit.begin_now().unwrap().answered());
     }
 
     #[test]
@@ -259,9 +291,40 @@ mod tests {
     #[test]
     fn what_failed_together_counts_once() {
         let circuit = circuit(Duration::from_secs(60));
-        let together: Vec<_> = (0..9).map(|_| circuit.begin().unwrap()).collect();
+        let together: Vec<_> = (0..9).map(|_| circuit.begin_now().unwrap()).collect();
         assert!(together.into_iter().all(|one| one.failed("reset").is_none()));
         assert_eq!(circuit.state(), CircuitState::Closed);
         assert!(fail(&circuit).is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn others_wait_for_what_the_probe_finds() {
+        let circuit = circuit(Duration::from_secs(10));
+        fail(&circuit);
+        fail(&circuit);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let probe = circuit.begin_now().unwrap();
+        // One that finds nothing is followed by one who waited, and that one by the next.
+        let (first, second, ()) = tokio::join!(
+            async { circuit.begin().await.unwrap().answered() },
+            async { circuit.begin().await.unwrap().answered() },
+            async { drop(probe) },
+        );
+        assert!(first != second, "one of them was the next probe");
+        assert_eq!(circuit.state(), CircuitState::Closed);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn others_are_refused_with_the_probe_or_when_it_takes_long() {
+        let circuit = circuit(Duration::from_secs(10));
+        fail(&circuit);
+        fail(&circuit);
+        tokio::time::advance(Duration::from_secs(10)).await;
+        let probe = circuit.begin_now().unwrap();
+        let refused = circuit.settled().await.unwrap_err();
+        assert!(refused.is_probing, "{refused}");
+        let (refused, failed) = tokio::join!(circuit.begin(), async { probe.failed("silence") });
+        assert!(failed.is_some());
+        assert!(!refused.map(drop).unwrap_err().is_probing);
     }
 }

@@ -173,27 +173,27 @@ mod tests {
 
     use super::*;
 
-    fn take(permits: &Permits, method: Method) -> Option<Permit> {
-        permits.acquire(&method).now_or_never()
+    fn take(permits: &Permits, method: &Method) -> Option<Permit> {
+        permits.acquire(method).now_or_never()
     }
 
     /// Case 36: given back on drop, and reads do not wait for writes.
     #[test]
     fn permits_come_back_when_dropped() {
         let permits = Permits::new(1);
-        let write = take(&permits, Method::PUT);
-        assert!(write.is_some() && take(&permits, Method::POST).is_none());
-        assert!(take(&permits, Method::GET).is_some());
+        let write = take(&permits, &Method::PUT);
+        assert!(write.is_some() && take(&permits, &Method::POST).is_none());
+        assert!(take(&permits, &Method::GET).is_some());
         assert_eq!(permits.in_flight(), 1);
         drop(write);
-        assert!(take(&permits, Method::PUT).is_some());
+        assert!(take(&permits, &Method::PUT).is_some());
         assert_eq!(permits.in_flight(), 0);
     }
 
     #[test]
     fn who_asks_first_is_served_first() {
         let permits = Permits::new(1);
-        let held = take(&permits, Method::GET);
+        let held = take(&permits, &Method::GET);
         let mut first = Box::pin(permits.acquire(&Method::GET));
         let mut second = Box::pin(permits.acquire(&Method::GET));
         assert!(first.as_mut().now_or_never().is_none());
@@ -207,13 +207,13 @@ mod tests {
     #[test]
     fn overload_halves_also_what_is_out() {
         let permits = Permits::new(8);
-        let held: Vec<_> = (0..6).filter_map(|_| take(&permits, Method::GET)).collect();
+        let held: Vec<_> = (0..6).filter_map(|_| take(&permits, &Method::GET)).collect();
         permits.halve(permits.round());
         assert_eq!((permits.allowed(), permits.in_flight()), (4, 6));
-        assert!(take(&permits, Method::GET).is_none());
+        assert!(take(&permits, &Method::GET).is_none());
         drop(held);
         assert_eq!((permits.allowed(), permits.in_flight()), (4, 0));
-        let held: Vec<_> = (0..8).filter_map(|_| take(&permits, Method::GET)).collect();
+        let held: Vec<_> = (0..8).filter_map(|_| take(&permits, &Method::GET)).collect();
         assert_eq!(held.len(), 4);
     }
 
@@ -225,24 +225,24 @@ mod tests {
         assert_eq!(permits.allowed(), 8);
         (0..10).for_each(|_| permits.halve(permits.round()));
         assert_eq!(permits.allowed(), 1);
-        assert!(take(&permits, Method::PUT).is_some());
+        assert!(take(&permits, &Method::PUT).is_some());
     }
 
     #[test]
     fn successes_give_back_one_by_one_and_no_more_than_there_were() {
         let permits = Permits::new(3);
         permits.halve(permits.round());
-        let held: Vec<_> = (0..3).filter_map(|_| take(&permits, Method::GET)).collect();
+        let held: Vec<_> = (0..3).filter_map(|_| take(&permits, &Method::GET)).collect();
         assert_eq!((permits.allowed(), held.len()), (1, 1));
         (1..SUCCESSES_PER_PERMIT).for_each(|_| permits.succeed());
         assert_eq!(permits.allowed(), 1);
         permits.succeed();
         assert_eq!(permits.allowed(), 2);
-        assert!(take(&permits, Method::GET).is_some());
+        assert!(take(&permits, &Method::GET).is_some());
         (0..10 * SUCCESSES_PER_PERMIT).for_each(|_| permits.succeed());
         assert_eq!(permits.allowed(), 3);
         drop(held);
-        let held: Vec<_> = (0..9).filter_map(|_| take(&permits, Method::GET)).collect();
+        let held: Vec<_> = (0..9).filter_map(|_| take(&permits, &Method::GET)).collect();
         assert_eq!(held.len(), 3);
     }
 }

@@ -22,18 +22,20 @@ impl Client {
         blob: &Descriptor,
         from: &Repository,
     ) -> Result<Mount, Error> {
-        let operation = Operation::MountBlob;
-        let site = self.site(operation, registry)?;
+        let site = self.site(Operation::MountBlob, registry)?;
         let mut url = site.home.url(&format!("{repository}/blobs/uploads/"));
         url.query_pairs_mut()
             .append_pair("mount", &blob.digest.to_string())
             .append_pair("from", from.as_str());
-        let request = Request::new(operation, registry, Method::POST, url);
-        let answer = self.request(&site, request, Some(&Scope::mount(repository, from))).await?;
-        if answer.status == StatusCode::CREATED {
-            return Ok(Mount::Done);
-        }
-        self.opened(site, repository, answer).map(|upload| Mount::Upload(Box::new(upload)))
+        let request = Request::new(Operation::MountBlob, registry, Method::POST, url);
+        let scope = Scope::mount(repository, from);
+        self.request_to_the_end(&site, request, &scope, |client, site, scope, answer| {
+            if answer.status == StatusCode::CREATED {
+                return Ok(Mount::Done);
+            }
+            client.opened(site, scope, answer).map(|upload| Mount::Upload(Box::new(upload)))
+        })
+        .await
     }
 
     /// Opens an upload.
@@ -46,11 +48,10 @@ impl Client {
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/uploads/"));
         let request = Request::new(operation, registry, Method::POST, url);
-        let answer = self.request(&site, request, Some(&Scope::push(repository))).await?;
-        self.opened(site, repository, answer)
+        self.request_to_the_end(&site, request, &Scope::push(repository), Self::opened).await
     }
 
-    fn opened(&self, site: Site, repository: &Repository, answer: Answer) -> Result<Upload, Error> {
+    fn opened(&self, site: Site, scope: &Scope, answer: Answer) -> Result<Upload, Error> {
         let location = location_of(&site, &answer).unwrap_or_else(|| {
             Err(answer.error(ErrorKind::Malformed, "an upload without a Location"))
         })?;
@@ -60,7 +61,7 @@ impl Client {
             client: self.clone(),
             site,
             registry: answer.registry,
-            repository: repository.clone(),
+            repository: scope.repository.clone(),
             location,
             min_chunk_bytes: min_chunk_bytes.unwrap_or(0),
             complete: false,

@@ -65,8 +65,10 @@ impl Access {
     }
 
     pub(super) fn revoke(&self) {
+        // They stay known, so that no later token has the name of one of them.
         if let Self::Bearer(endpoint) = self {
-            endpoint.tokens.lock().unwrap().clear();
+            let mut tokens = endpoint.tokens.lock().unwrap();
+            tokens.values_mut().for_each(|granted| granted.until = Instant::now());
         }
     }
 

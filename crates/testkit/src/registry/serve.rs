@@ -100,6 +100,7 @@ async fn answer(
             Fault::Delay(time) => tokio::time::sleep(*time).await,
             Fault::Silence => tokio::time::sleep(FOR_EVER).await,
             Fault::Drop => return Err("scripted: no answer".into()),
+            Fault::RevokeTokens => shared.access.revoke(),
             _ => {}
         }
     }
@@ -127,8 +128,12 @@ async fn answer(
         }
         None => routes::route(&shared, recorded.clone(), &faults, request.into_body()).await?,
     };
-    if faults.iter().any(|fault| matches!(fault, Fault::LoseAnswer)) {
-        return Err("scripted: the answer is lost".into());
+    for fault in &faults {
+        match fault {
+            Fault::LateAnswer(time) => tokio::time::sleep(*time).await,
+            Fault::LoseAnswer => return Err("scripted: the answer is lost".into()),
+            _ => {}
+        }
     }
     Ok(faulty(reply, &faults))
 }

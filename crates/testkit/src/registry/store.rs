@@ -9,12 +9,9 @@ use serde_json::{Value, json};
 
 use crate::content::Content;
 
-/// A manifest with its media type.
-pub(super) type Manifest = (String, Bytes);
-
 #[derive(Default)]
 pub(super) struct Store {
-    repositories: HashMap<String, Repository>,
+    pub(super) repositories: BTreeMap<String, Holding>,
     /// Those that were created, where that has to be done first.
     pub(super) created: HashSet<String>,
     pub(super) uploads: HashMap<u64, Upload>,
@@ -44,15 +41,19 @@ impl Upload {
     }
 }
 
-#[derive(Default)]
-pub(super) struct Repository {
-    pub(super) blobs: HashMap<Digest, Content>,
-    pub(super) manifests: HashMap<Digest, Manifest>,
-    pub(super) tags: BTreeMap<String, Digest>,
+/// What one repository holds.
+#[derive(Clone, Debug, Default)]
+pub struct Holding {
+    /// The blobs, by the digest under which they were accepted.
+    pub blobs: HashMap<Digest, Content>,
+    /// The manifests with their media types.
+    pub manifests: HashMap<Digest, (String, Bytes)>,
+    /// What the tags name.
+    pub tags: BTreeMap<String, Digest>,
 }
 
 impl Store {
-    pub(super) fn repository(&mut self, name: &str) -> &mut Repository {
+    pub(super) fn repository(&mut self, name: &str) -> &mut Holding {
         self.repositories.entry(name.to_owned()).or_default()
     }
 
@@ -65,9 +66,9 @@ impl Store {
     }
 }
 
-impl Repository {
+impl Holding {
     /// A manifest by tag or digest.
-    pub(super) fn manifest(&self, reference: &str) -> Option<(Digest, Manifest)> {
+    pub(super) fn manifest(&self, reference: &str) -> Option<(Digest, (String, Bytes))> {
         let digest = self.tags.get(reference).cloned().or_else(|| reference.parse().ok())?;
         let manifest = self.manifests.get(&digest)?.clone();
         Some((digest, manifest))
@@ -97,7 +98,8 @@ impl Repository {
 
     /// A digest that a manifest names and that is not here. A sparse one may lack manifests and
     /// foreign layers.
-    pub(super) fn missing(&self, manifest: &Value, sparse: bool) -> Option<String> {
+    #[must_use]
+    pub fn missing(&self, manifest: &Value, sparse: bool) -> Option<String> {
         let digest = |descriptor: &Value| descriptor["digest"].as_str().map(ToOwned::to_owned);
         let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
         let lacks_manifest = |named: &String| {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use protocol::Digest;
 
 use super::Shared;
 use super::fault::Fault;
@@ -20,6 +21,7 @@ use crate::content::{Content, to_digest};
 pub(super) struct Rules {
     pub(super) min_chunk: Option<u64>,
     pub(super) max_body: Option<u64>,
+    pub(super) takes_chunks_alone: bool,
     pub(super) keeps_what_was_cut: bool,
     pub(super) repositories_are_created_first: bool,
 }
@@ -32,7 +34,7 @@ pub(super) async fn upload(
     body: Incoming,
 ) -> Result<Reply, BoxError> {
     if request.method == Method::POST {
-        return Ok(open(shared, target));
+        return Ok(open(shared, target, faults));
     }
     let id = target.last.parse().unwrap_or(0);
     let Some(upload) = shared.store.lock().unwrap().uploads.get(&id).cloned() else {
@@ -48,6 +50,10 @@ pub(super) async fn upload(
         Method::PATCH | Method::PUT if too_large => {
             tokio::spawn(body.collect());
             Ok(Reply::new(413, "<html>too large</html>"))
+        }
+        Method::PUT if shared.rules.takes_chunks_alone && request.content_length > Some(0) => {
+            tokio::spawn(body.collect());
+            Ok(Reply::error(405, "UNSUPPORTED"))
         }
         Method::PATCH | Method::PUT if !in_order(target, request, upload.size) => {
             Ok(Reply::error(416, "RANGE_INVALID"))
@@ -71,12 +77,15 @@ pub(super) async fn upload(
     }
 }
 
-fn open(shared: &Shared, target: &Target) -> Reply {
+fn open(shared: &Shared, target: &Target, faults: &[Fault]) -> Reply {
     let mut store = shared.store.lock().unwrap();
     if shared.rules.repositories_are_created_first && !store.created.contains(&target.repository) {
         return Reply::error(404, "NAME_UNKNOWN");
     }
-    if let (Some(mount), Some(from)) = (target.parameter("mount"), target.parameter("from")) {
+    let refused = faults.iter().any(|fault| matches!(fault, Fault::RefuseMount));
+    if let (Some(mount), Some(from), false) =
+        (target.parameter("mount"), target.parameter("from"), refused)
+    {
         let digest = mount.parse().unwrap();
         if let Some(content) = store.repository(from).blobs.get(&digest).cloned() {
             store.repository(&target.repository).blobs.insert(digest, content);
@@ -133,8 +142,11 @@ async fn take_in(
     match came.await {
         Ok(()) => Ok(upload),
         Err(error) => {
-            if shared.rules.keeps_what_was_cut {
-                shared.store.lock().unwrap().uploads.insert(id, upload);
+            // It may have been given up before the cut is seen here.
+            let mut store = shared.store.lock().unwrap();
+            let known = store.uploads.get_mut(&id).filter(|_| shared.rules.keeps_what_was_cut);
+            if let Some(known) = known {
+                *known = upload;
             }
             Err(error)
         }
@@ -142,10 +154,11 @@ async fn take_in(
 }
 
 fn finish(shared: &Shared, target: &Target, id: u64, upload: Upload) -> Reply {
-    let digest = to_digest(upload.context.finish().as_ref());
-    if target.parameter("digest") != Some(&digest.to_string()) {
+    let hashed = to_digest(upload.context.finish().as_ref());
+    let stated = target.parameter("digest").and_then(|digest| digest.parse::<Digest>().ok());
+    let Some(digest) = stated.filter(|stated| shared.trusting || *stated == hashed) else {
         return Reply::error(400, "DIGEST_INVALID");
-    }
+    };
     let content = if upload.size > shared.dropped_above {
         Content::Dropped(upload.size)
     } else {
