@@ -149,8 +149,4 @@ fn to_json(response: &impl serde::Serialize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod cases;
-#[cfg(test)]
-mod choices;
-#[cfg(test)]
-mod messages;
+mod tests;
