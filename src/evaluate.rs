@@ -65,7 +65,8 @@ fn evaluate_request(request: Request, settings: &Value, host: &impl Host) -> Val
     let Some(workload) = workload::find(&request, &settings.kinds) else {
         return allow(None, Vec::new());
     };
-    if settings.ignore_namespaces.iter().any(|ignored| ignored == request.namespace()) {
+    let namespace = request.namespace();
+    if settings.ignore_namespaces.iter().any(|ignored| ignored == namespace) {
         return allow(None, Vec::new());
     }
     match &settings.opt_out_annotation {
