@@ -18,7 +18,7 @@ demo: tools build policy
     scripts/demo.sh
 
 # Everything that must pass before a change lands
-test: tools lint unit policy build e2e
+test: tools lint policy unit build e2e
     @echo "--- closing lines"
     @grep -E '^ *Summary ' target/unit.log
     @tail -n 1 target/e2e.log

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::cases::{
     container_images, create, deployment, passes_untouched, pod, run, settings, update,
 };
-use crate::fake::{Replicator, VERIFIED, receipt};
+use crate::tests::fake::{Replicator, VERIFIED, receipt};
 use crate::patch::SOURCE_IMAGES;
 
 const REPLICA: &str = "registry.corp/mirror/docker.io/library/nginx:1";

@@ -1,7 +1,8 @@
 //! A replicator behind a host, for tests: it reads triggers and answers as it is told.
 
-use std::cell::RefCell;
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use protocol::{
@@ -27,6 +28,9 @@ pub(crate) struct Replicator {
     triggers: RefCell<Vec<Trigger>>,
     signatures: BTreeMap<String, Result<Vec<u8>, String>>,
     verified: RefCell<Vec<Value>>,
+    call_takes: Duration,
+    begun: OnceCell<Instant>,
+    elapsed: Cell<Duration>,
 }
 
 impl Replicator {
@@ -66,6 +70,11 @@ impl Replicator {
         self
     }
 
+    /// Each call of the host takes this long, by the fake's own clock; else no time at all.
+    pub(crate) fn slow(self, call_takes_ms: u64) -> Self {
+        Self { call_takes: Duration::from_millis(call_takes_ms), ..self }
+    }
+
     /// What the host was to verify.
     pub(crate) fn verified(&self) -> Vec<Value> {
         self.verified.borrow().clone()
@@ -87,6 +96,7 @@ impl Host for Replicator {
         let trigger = Trigger::decode(repository, tag).unwrap();
         let source = trigger.source.to_string();
         let verb = trigger.verb;
+        self.elapsed.set(self.elapsed.get() + self.call_takes);
         self.triggers.borrow_mut().push(trigger);
         match (self.answers.get(&source), verb) {
             (Some(answer), _) => answer.clone(),
@@ -97,12 +107,17 @@ impl Host for Replicator {
     }
 
     fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
+        self.elapsed.set(self.elapsed.get() + self.call_takes);
         let question = serde_json::to_value(question).unwrap();
         let image = canonical(question["image"].as_str().unwrap());
         self.verified.borrow_mut().push(question);
         let digest = image.split_once('@').map_or(VERIFIED, |(_, digest)| digest);
         let trusted = json!({"is_trusted": true, "digest": digest}).to_string();
         self.signatures.get(&image).cloned().unwrap_or(Ok(trusted.into_bytes()))
+    }
+
+    fn now(&self) -> Instant {
+        *self.begun.get_or_init(Instant::now) + self.elapsed.get()
     }
 }
 

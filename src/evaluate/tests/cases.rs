@@ -4,8 +4,8 @@
 use protocol::ReplicaState;
 use serde_json::{Value, json};
 
-use super::*;
-use crate::fake::{REPLICATOR, Replicator, TARGET, receipt};
+use crate::evaluate::*;
+use crate::tests::fake::{REPLICATOR, Replicator, TARGET, receipt};
 use crate::patch::SOURCE_IMAGES;
 
 pub(super) fn settings(more: &Value) -> Value {

@@ -5,8 +5,8 @@ use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
 use serde_json::{Value, json};
 
 use super::cases::{create, pod, run, settings};
-use super::*;
-use crate::fake::{Replicator, receipt};
+use crate::evaluate::*;
+use crate::tests::fake::{Replicator, receipt};
 
 /// Status and message of a refusal, or the warnings of an admission, as people see them.
 fn told(response: &Value) -> String {
@@ -97,6 +97,20 @@ fn no_answer_is_told_with_the_address_and_the_setting() {
     assert_snapshot!("deny", told_of(&["nginx", "b", "c"], &json!({}), &host()));
     let allow = json!({"onUnavailable": "allow"});
     assert_snapshot!("allow", told_of(&["nginx", "b", "mute"], &allow, &host()));
+}
+
+#[test]
+fn what_there_was_no_time_to_ask_about_is_told_with_how_long_the_rest_took() {
+    let images = ["a", "b", "c", "registry.corp/mirror/own:1"];
+    let slow = || Replicator::default().slow(950);
+    let budget = json!({"budgetMs": 1500});
+    assert_snapshot!("out_of_time_deny", told_of(&images, &budget, &slow()));
+    let allow = json!({"budgetMs": 1500, "onUnavailable": "allow"});
+    assert_snapshot!("out_of_time_allow", told_of(&images, &allow, &slow()));
+    // A signature that nobody looked at lets nothing through.
+    let rules = json!([{"images": "docker.io/library/c", "verify": {"githubActions": {"owner": "o"}}}]);
+    let signed = json!({"budgetMs": 1500, "onUnavailable": "allow", "rules": rules});
+    assert_snapshot!("out_of_time_unverified", told_of(&images, &signed, &slow()));
 }
 
 #[test]
