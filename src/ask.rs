@@ -135,8 +135,12 @@ impl<H: Host> Questions<'_, H> {
         }
         let took = self.host.now().saturating_duration_since(course.begun);
         let Course { asked, all, .. } = *course;
-        (asked > 0 && took >= self.settings.budget)
-            .then_some(Finding::OutOfTime(OutOfTime { took, asked, all, is_unverified }))
+        (asked > 0 && took >= self.settings.budget).then_some(Finding::OutOfTime(OutOfTime {
+            took,
+            asked,
+            all,
+            is_unverified,
+        }))
     }
 
     fn ask_verified(

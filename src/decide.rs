@@ -144,11 +144,7 @@ fn admission<'a>(known: Vec<Known<'a, '_>>, settings: &Settings) -> Verdict<'a> 
 }
 
 /// The message that refuses a pod: first what keeps it, then the other images, then advice.
-fn refusal(
-    known: &[Known<'_, '_>],
-    obstacles: &BTreeSet<Obstacle>,
-    settings: &Settings,
-) -> String {
+fn refusal(known: &[Known<'_, '_>], obstacles: &BTreeSet<Obstacle>, settings: &Settings) -> String {
     let (refused, others): (Vec<_>, Vec<_>) =
         known.iter().partition(|(_, _, outcome)| matches!(outcome, Outcome::Refuse(_)));
     let (count, all) = (refused.len(), known.len());

@@ -2,8 +2,8 @@ use protocol::ReplicaState;
 use serde_json::json;
 
 use super::*;
-use crate::tests::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 use crate::images::{distinct, places};
+use crate::tests::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -166,12 +166,8 @@ fn once_the_time_is_up_no_further_image_is_asked_about() {
     // The first question is always put.
     let (asked, findings) = asked_in(3_000);
     assert_eq!(asked, 1);
-    let left = OutOfTime {
-        took: Duration::from_millis(3_000),
-        asked: 1,
-        all: 5,
-        is_unverified: false,
-    };
+    let left =
+        OutOfTime { took: Duration::from_millis(3_000), asked: 1, all: 5, is_unverified: false };
     assert!(matches!(findings[0], Finding::Receipt(_)));
     assert_eq!(findings[2..], [(); 3].map(|()| Finding::OutOfTime(left.clone())));
 }

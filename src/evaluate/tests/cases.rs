@@ -5,8 +5,8 @@ use protocol::ReplicaState;
 use serde_json::{Value, json};
 
 use crate::evaluate::*;
-use crate::tests::fake::{REPLICATOR, Replicator, TARGET, receipt};
 use crate::patch::SOURCE_IMAGES;
+use crate::tests::fake::{REPLICATOR, Replicator, TARGET, receipt};
 
 pub(super) fn settings(more: &Value) -> Value {
     let mut value = json!({"replicator": REPLICATOR, "target": TARGET});

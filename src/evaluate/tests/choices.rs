@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::cases::{
     container_images, create, deployment, passes_untouched, pod, run, settings, update,
 };
-use crate::tests::fake::{Replicator, VERIFIED, receipt};
 use crate::patch::SOURCE_IMAGES;
+use crate::tests::fake::{Replicator, VERIFIED, receipt};
 
 const REPLICA: &str = "registry.corp/mirror/docker.io/library/nginx:1";
 

@@ -108,7 +108,8 @@ fn what_there_was_no_time_to_ask_about_is_told_with_how_long_the_rest_took() {
     let allow = json!({"budgetMs": 1500, "onUnavailable": "allow"});
     assert_snapshot!("out_of_time_allow", told_of(&images, &allow, &slow()));
     // A signature that nobody looked at lets nothing through.
-    let rules = json!([{"images": "docker.io/library/c", "verify": {"githubActions": {"owner": "o"}}}]);
+    let rules =
+        json!([{"images": "docker.io/library/c", "verify": {"githubActions": {"owner": "o"}}}]);
     let signed = json!({"budgetMs": 1500, "onUnavailable": "allow", "rules": rules});
     assert_snapshot!("out_of_time_unverified", told_of(&images, &signed, &slow()));
 }

@@ -156,8 +156,20 @@ fn with_keys_twice(rng: &mut Rng, good: &Value) -> Vec<u8> {
 /// JSON of any shape, with keys that mean something here and there.
 fn any_json(rng: &mut Rng, depth: usize) -> Value {
     const KEYS: [&str; 14] = [
-        "request", "settings", "object", "oldObject", "operation", "kind", "metadata", "spec",
-        "containers", "image", "volumes", "annotations", "rules", "replicator",
+        "request",
+        "settings",
+        "object",
+        "oldObject",
+        "operation",
+        "kind",
+        "metadata",
+        "spec",
+        "containers",
+        "image",
+        "volumes",
+        "annotations",
+        "rules",
+        "replicator",
     ];
     const TEXTS: [&str; 6] = ["", "Pod", "CREATE", "nginx", "r.example:8443", "\u{0}\u{202e}ä☃"];
     let length = rng.usize(..5);

@@ -87,10 +87,8 @@ impl Question<'_> {
 
     /// The refusal for `failure`, which is the record's.
     fn refuse_failed(&self, record: &Record, failure: &Failure) -> Refusal {
-        let wait = record
-            .due_at
-            .map(|due_at| due_at - self.now)
-            .filter(|wait| *wait > Duration::ZERO);
+        let wait =
+            record.due_at.map(|due_at| due_at - self.now).filter(|wait| *wait > Duration::ZERO);
         let next = match (record.state, wait) {
             (State::Failed, Some(wait)) => {
                 format!("; tried {} times, next in {} s", record.attempts, wait.as_secs().max(1))
