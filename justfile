@@ -18,7 +18,7 @@ demo: tools build policy
     scripts/demo.sh
 
 # Everything that must pass before a change lands
-test: tools lint unit policy build e2e
+test: tools lint policy unit build e2e
     @echo "--- closing lines"
     @grep -E '^ *Summary ' target/unit.log
     @tail -n 1 target/e2e.log
@@ -60,6 +60,11 @@ unit:
     mkdir -p target
     cargo nextest run {{ locked }} --workspace --profile {{ nextest_profile }} 2>&1 | tee target/unit.log
 
+# Copies with random faults at random points: `just faults SEED=7 N=10000`
+faults SEED=env("SEED", "1") N=env("N", "1000"):
+    FAULTS_SEED={{ trim_start_match(SEED, "SEED=") }} FAULTS_COPIES={{ trim_start_match(N, "N=") }} \
+        cargo test {{ locked }} -p copy --test faults -- --nocapture
+
 # The module: ./policy.wasm
 policy:
     scripts/build-policy.sh
@@ -91,6 +96,11 @@ bench-policy: policy
 measure: policy
     cargo build --release -p image-replicator -p policy-host
     BIN=target/release scripts/measure.sh
+
+# Copies beside skopeo, crane, regctl and curl, into docs/benchmarks.md; some 40 minutes
+bench-copy:
+    cargo build --release -p image-replicator
+    BIN=target/release scripts/bench-copy.sh
 
 # Write policy.wasm.lock
 lock: policy

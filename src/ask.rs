@@ -5,6 +5,11 @@
 //! is held against the question: it must be about this image, and lead into the target. Where a
 //! signature is asked for, the digest that was verified is the one that the question is about.
 //! What follows for the pod is [`crate::decide`]'s.
+//!
+//! A host call cannot be cut short, and a policy server ends an evaluation that is past its time
+//! without a reason. So no image is asked about once the questions took all the time they may.
+
+use std::time::{Duration, Instant};
 
 use protocol::{ImageReference, Namespace, Receipt, Refusal, RefusalCode, Trigger, Verb};
 
@@ -37,8 +42,23 @@ pub(crate) enum Finding {
     Refusal(Refusal),
     /// The replicator gave no answer; the host's words, or None where it was not tried again.
     NoAnswer(Option<String>),
+    /// There was no time left to ask.
+    OutOfTime(OutOfTime),
     /// There was an answer, but not one to act upon; why.
     Unusable(String),
+}
+
+/// How it came that there was no time left for an image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfTime {
+    /// How long the questions before took.
+    pub(crate) took: Duration,
+    /// How many images they were about.
+    pub(crate) asked: usize,
+    /// How many images the pod has.
+    pub(crate) all: usize,
+    /// Whether the image's signature was to be looked at first.
+    pub(crate) is_unverified: bool,
 }
 
 /// One image's question and what came of it.
@@ -64,21 +84,23 @@ pub(crate) struct Questions<'a, H> {
     pub(crate) dry_run: bool,
 }
 
+/// What has come of the questions so far.
+struct Course {
+    begun: Instant,
+    asked: usize,
+    all: usize,
+    is_hopeless: bool,
+}
+
 impl<H: Host> Questions<'_, H> {
     /// Asks about each image, one after the other.
     pub(crate) fn ask_all(&self, images: &[Image]) -> Vec<Inquiry> {
-        let mut is_hopeless = false;
-        let mut inquiries = Vec::with_capacity(images.len());
-        for image in images {
-            let inquiry = self.inquire(image, is_hopeless);
-            is_hopeless |= matches!(inquiry.finding, Finding::NoAnswer(_))
-                && self.settings.on_unavailable == OnUnavailable::Deny;
-            inquiries.push(inquiry);
-        }
-        inquiries
+        let mut course =
+            Course { begun: self.host.now(), all: images.len(), asked: 0, is_hopeless: false };
+        images.iter().map(|image| self.inquire(image, &mut course)).collect()
     }
 
-    fn inquire(&self, image: &Image, is_hopeless: bool) -> Inquiry {
+    fn inquire(&self, image: &Image, course: &mut Course) -> Inquiry {
         let without =
             |finding| Inquiry { terms: usual_terms(self.settings), verified: None, finding };
         let source = match &image.reference {
@@ -89,15 +111,36 @@ impl<H: Host> Questions<'_, H> {
             Plan::InTarget => without(Finding::InTarget),
             Plan::LeftAlone(by) => without(Finding::LeftAlone(by)),
             Plan::NotAllowed(rule) => without(Finding::NotAllowed(rule)),
-            // The pod is refused already, and each further try can cost as long as the first.
-            Plan::Ask(terms, _) if is_hopeless => {
-                Inquiry { terms, verified: None, finding: Finding::NoAnswer(None) }
+            Plan::Ask(terms, signature) => {
+                if let Some(finding) = self.keeps_from_asking(course, signature.is_some()) {
+                    return Inquiry { terms, verified: None, finding };
+                }
+                course.asked += 1;
+                let inquiry = match signature {
+                    None => Inquiry { terms, verified: None, finding: self.ask(source, terms) },
+                    Some(signature) => self.ask_verified(source, terms, signature),
+                };
+                course.is_hopeless |= matches!(inquiry.finding, Finding::NoAnswer(_))
+                    && self.settings.on_unavailable == OnUnavailable::Deny;
+                inquiry
             }
-            Plan::Ask(terms, None) => {
-                Inquiry { terms, verified: None, finding: self.ask(source, terms) }
-            }
-            Plan::Ask(terms, Some(signature)) => self.ask_verified(source, terms, signature),
         }
+    }
+
+    /// Why no further image is asked about; None where one is.
+    fn keeps_from_asking(&self, course: &Course, is_unverified: bool) -> Option<Finding> {
+        // The pod is refused already, and each further try can cost as long as the first.
+        if course.is_hopeless {
+            return Some(Finding::NoAnswer(None));
+        }
+        let took = self.host.now().saturating_duration_since(course.begun);
+        let Course { asked, all, .. } = *course;
+        (asked > 0 && took >= self.settings.budget).then_some(Finding::OutOfTime(OutOfTime {
+            took,
+            asked,
+            all,
+            is_unverified,
+        }))
     }
 
     fn ask_verified(

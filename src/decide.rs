@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use protocol::{ImageReference, Receipt, Refusal, RefusalCode};
 
-use crate::ask::{Finding, Inquiry};
+use crate::ask::{Finding, Inquiry, OutOfTime};
 use crate::images::Image;
 use crate::patch::Rewrite;
 use crate::plan::Terms;
@@ -58,6 +58,8 @@ enum Obstacle {
     CannotSay,
     /// The host could not look at its signature.
     NotVerified,
+    /// There was no time left to ask about it.
+    OutOfTime,
     /// The replicator gave no answer.
     NoAnswer,
     /// It is not to be had, or not allowed.
@@ -70,7 +72,11 @@ impl Obstacle {
     /// Programs that make pods (workflow engines, operators) take 503 for "try again later".
     fn http_status(self) -> u16 {
         match self {
-            Self::NotYet | Self::CannotSay | Self::NotVerified | Self::NoAnswer => 503,
+            Self::NotYet
+            | Self::CannotSay
+            | Self::NotVerified
+            | Self::OutOfTime
+            | Self::NoAnswer => 503,
             Self::Never => 403,
             Self::NoReference => 400,
         }
@@ -84,21 +90,38 @@ pub(crate) fn decide<'a>(
     settings: &Settings,
     dry_run: bool,
 ) -> Verdict<'a> {
+    let known: Vec<Known<'a, '_>> = images
+        .iter()
+        .zip(inquiries)
+        .map(|(image, inquiry)| (image, inquiry, outcome(inquiry, settings, dry_run)))
+        .collect();
+    let obstacles: BTreeSet<Obstacle> = known
+        .iter()
+        .filter_map(|(_, _, outcome)| match outcome {
+            Outcome::Refuse(obstacle) => Some(*obstacle),
+            _ => None,
+        })
+        .collect();
+    match obstacles.last() {
+        Some(worst) => Verdict::Deny {
+            message: refusal(&known, &obstacles, settings),
+            code: worst.http_status(),
+        },
+        None => admission(known, settings),
+    }
+}
+
+/// An image, what was asked about it, and what it means.
+type Known<'a, 'b> = (&'a Image, &'b Inquiry, Outcome);
+
+/// The verdict where nothing keeps the pod.
+fn admission<'a>(known: Vec<Known<'a, '_>>, settings: &Settings) -> Verdict<'a> {
     let mut rewrites = Vec::new();
     let mut warnings = Vec::new();
-    let mut refused = Vec::new();
-    let mut others = Vec::new();
-    let mut obstacles = BTreeSet::new();
     let mut runs_from_target = false;
-    for (image, inquiry) in images.iter().zip(inquiries) {
+    for (image, inquiry, outcome) in known {
         let finding = &inquiry.finding;
-        let line = wording::line(image, finding, settings);
-        match outcome(inquiry, settings, dry_run) {
-            Outcome::Refuse(obstacle) => {
-                obstacles.insert(obstacle);
-                refused.push(line);
-                continue;
-            }
+        match outcome {
             Outcome::Rewrite(reference) => {
                 warnings.extend(wording::stale(image, finding, settings));
                 if inquiry.terms.pin && reference.digest().is_none() {
@@ -114,35 +137,30 @@ pub(crate) fn decide<'a>(
                 }
             }
             Outcome::InTarget => runs_from_target = true,
-            Outcome::Pass => {}
+            Outcome::Pass | Outcome::Refuse(_) => {}
         }
-        others.push(line);
     }
-    match obstacles.last() {
-        Some(worst) => Verdict::Deny {
-            message: refusal(&refused, &others, &obstacles, settings),
-            code: worst.http_status(),
-        },
-        None => Verdict::Allow { rewrites, warnings, runs_from_target },
-    }
+    Verdict::Allow { rewrites, warnings, runs_from_target }
 }
 
 /// The message that refuses a pod: first what keeps it, then the other images, then advice.
-fn refusal(
-    refused: &[String],
-    others: &[String],
-    obstacles: &BTreeSet<Obstacle>,
-    settings: &Settings,
-) -> String {
-    let (count, all) = (refused.len(), refused.len() + others.len());
+fn refusal(known: &[Known<'_, '_>], obstacles: &BTreeSet<Obstacle>, settings: &Settings) -> String {
+    let (refused, others): (Vec<_>, Vec<_>) =
+        known.iter().partition(|(_, _, outcome)| matches!(outcome, Outcome::Refuse(_)));
+    let (count, all) = (refused.len(), known.len());
     let mut lines =
         vec![format!("{count} of {all} images cannot run from {} now:", settings.target)];
-    lines.extend(refused.iter().chain(others).map(|line| format!("- {line}")));
+    lines.extend(refused.into_iter().chain(others).map(|(image, inquiry, _)| {
+        format!("- {}", wording::line(image, &inquiry.finding, settings))
+    }));
     if obstacles.contains(&Obstacle::CannotSay) {
         lines.push(wording::cannot_say_advice(settings));
     }
     if obstacles.contains(&Obstacle::NotVerified) {
         lines.push(wording::NOT_VERIFIED_ADVICE.to_owned());
+    }
+    if obstacles.contains(&Obstacle::OutOfTime) {
+        lines.push(wording::out_of_time_advice(settings));
     }
     if obstacles.contains(&Obstacle::NoAnswer) {
         lines.push(wording::no_answer_advice(settings));
@@ -167,6 +185,11 @@ fn outcome(inquiry: &Inquiry, settings: &Settings, dry_run: bool) -> Outcome {
         Finding::NotVerified(..) => Outcome::Refuse(Obstacle::NotVerified),
         Finding::Unaskable(_) => without_replica(Obstacle::Never, terms),
         Finding::NoAnswer(_) => without_answer(Obstacle::NoAnswer, settings),
+        // What must be signed does not run unless somebody looked.
+        Finding::OutOfTime(OutOfTime { is_unverified: true, .. }) => {
+            Outcome::Refuse(Obstacle::OutOfTime)
+        }
+        Finding::OutOfTime(_) => without_answer(Obstacle::OutOfTime, settings),
         Finding::Receipt(receipt) => with_receipt(receipt, terms, dry_run),
         Finding::Refusal(refusal) => with_refusal(refusal, terms, settings),
     }

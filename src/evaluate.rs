@@ -65,7 +65,8 @@ fn evaluate_request(request: Request, settings: &Value, host: &impl Host) -> Val
     let Some(workload) = workload::find(&request, &settings.kinds) else {
         return allow(None, Vec::new());
     };
-    if settings.ignore_namespaces.iter().any(|ignored| ignored == request.namespace()) {
+    let namespace = request.namespace();
+    if settings.ignore_namespaces.iter().any(|ignored| ignored == namespace) {
         return allow(None, Vec::new());
     }
     match &settings.opt_out_annotation {
@@ -149,8 +150,4 @@ fn to_json(response: &impl serde::Serialize) -> Vec<u8> {
 }
 
 #[cfg(test)]
-mod cases;
-#[cfg(test)]
-mod choices;
-#[cfg(test)]
-mod messages;
+mod tests;

@@ -1,6 +1,8 @@
-//! The port to the host: what the policy cannot do by itself.
+//! The port to the host: what the policy cannot do by itself, and the clock.
 //!
 //! It must not know what the bytes mean; that is [`crate::ask`]'s and [`crate::verify`]'s.
+
+use std::time::Instant;
 
 use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 
@@ -12,4 +14,7 @@ pub trait Host {
 
     /// The capability `oci/v2/verify`: whether an image is signed as `question` says.
     fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String>;
+
+    /// The monotonic clock.
+    fn now(&self) -> Instant;
 }

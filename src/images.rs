@@ -24,14 +24,14 @@ pub(crate) enum Owner {
 impl Owner {
     const ALL: [Self; 4] = [Self::Init, Self::Container, Self::Ephemeral, Self::Volume];
 
-    /// The list in the pod's spec, and where in its items the image is. Not `rbd.image`: that
-    /// is a block device's name.
-    fn field(self) -> (&'static str, &'static str) {
+    /// The list in the pod's spec, and the way to the image in one of its items. Not `rbd.image`:
+    /// that is a block device's name.
+    fn path(self) -> (&'static str, &'static [&'static str]) {
         match self {
-            Self::Container => ("containers", "/image"),
-            Self::Init => ("initContainers", "/image"),
-            Self::Ephemeral => ("ephemeralContainers", "/image"),
-            Self::Volume => ("volumes", "/image/reference"),
+            Self::Container => ("containers", &["image"]),
+            Self::Init => ("initContainers", &["image"]),
+            Self::Ephemeral => ("ephemeralContainers", &["image"]),
+            Self::Volume => ("volumes", &["image", "reference"]),
         }
     }
 
@@ -48,9 +48,9 @@ impl Owner {
 /// One place where a pod names an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
-    /// JSON pointer to the text, from the object's root.
-    pub(crate) pointer: String,
     owner: Owner,
+    /// Which item of its list it is.
+    index: usize,
     /// The container's or volume's name; its place in the list where it has none.
     name: String,
     /// What is written there.
@@ -65,6 +65,13 @@ impl Place {
             Owner::Volume => format!("volume/{}", self.name),
             Owner::Container | Owner::Init | Owner::Ephemeral => self.name.clone(),
         }
+    }
+
+    /// What is written there, in the pod that it is a place of.
+    pub(crate) fn text_in<'a>(&self, pod: &'a mut Value) -> Option<&'a mut Value> {
+        let (list, image) = self.owner.path();
+        let item = pod.get_mut("spec")?.get_mut(list)?.get_mut(self.index)?;
+        image.iter().try_fold(item, |value, key| value.get_mut(key))
     }
 
     /// What makes it the same place with the same image, wherever it stands in its list.
@@ -103,11 +110,12 @@ impl Image {
 /// which a kubelet needs them. A missing or empty image is Kubernetes' own matter.
 pub(crate) fn places(object: &Value, pod: &str) -> Vec<Place> {
     let mut places = Vec::new();
+    let spec = object.pointer(pod).and_then(|pod| pod.get("spec"));
     for owner in Owner::ALL {
-        let (list, image) = owner.field();
-        let items = object.pointer(&format!("{pod}/spec/{list}")).and_then(Value::as_array);
+        let (list, image) = owner.path();
+        let items = spec.and_then(|spec| spec.get(list)).and_then(Value::as_array);
         for (index, item) in items.into_iter().flatten().enumerate() {
-            let text = match item.pointer(image) {
+            let text = match image.iter().try_fold(item, |value, key| value.get(key)) {
                 None | Some(Value::Null) => continue,
                 Some(Value::String(text)) if text.is_empty() => continue,
                 Some(Value::String(text)) => text.clone(),
@@ -116,8 +124,8 @@ pub(crate) fn places(object: &Value, pod: &str) -> Vec<Place> {
             };
             let name = item.get("name").and_then(Value::as_str).filter(|name| !name.is_empty());
             places.push(Place {
-                pointer: format!("{pod}/spec/{list}/{index}{image}"),
                 owner,
+                index,
                 name: name.map_or_else(|| format!("number {}", index + 1), str::to_owned),
                 text,
             });

@@ -22,7 +22,11 @@ mod wording;
 mod workload;
 
 #[cfg(test)]
-mod fake;
+mod tests {
+    pub(crate) mod fake;
+}
+
+use std::time::Instant;
 
 use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use kubewarden_policy_sdk::protocol_version_guest;
@@ -47,13 +51,17 @@ struct Guest;
 
 impl Host for Guest {
     fn oci_manifest(&self, image: &str) -> Result<Vec<u8>, String> {
-        let payload = serde_json::Value::from(image).to_string();
-        host_call("oci", "v1/oci_manifest", payload.as_bytes()).map_err(|error| error.to_string())
+        let payload = serde_json::to_vec(image).map_err(|error| error.to_string())?;
+        host_call("oci", "v1/oci_manifest", &payload).map_err(|error| error.to_string())
     }
 
     fn verify(&self, question: &SigstoreVerificationInputV2) -> Result<Vec<u8>, String> {
         let payload = serde_json::to_vec(question).map_err(|error| error.to_string())?;
         host_call("oci", "v2/verify", &payload).map_err(|error| error.to_string())
+    }
+
+    fn now(&self) -> Instant {
+        Instant::now()
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn apply(
     let mut originals = Map::new();
     for rewrite in rewrites {
         for place in rewrite.image.places.iter().filter(|place| place.text != rewrite.reference) {
-            let Some(text) = object.pointer_mut(&place.pointer) else { continue };
+            let pod = object.pointer_mut(workload.pod);
+            let Some(text) = pod.and_then(|pod| place.text_in(pod)) else { continue };
             *text = Value::String(rewrite.reference.clone());
             originals.insert(place.key(), Value::String(place.text.clone()));
         }

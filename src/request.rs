@@ -88,7 +88,8 @@ impl Request {
 
     /// The namespace on whose behalf images are asked for.
     pub(crate) fn namespace(&self) -> &str {
-        let of_object = self.object.pointer("/metadata/namespace").and_then(Value::as_str);
+        let metadata = self.object.get("metadata");
+        let of_object = metadata.and_then(|metadata| metadata.get("namespace")?.as_str());
         [self.namespace.as_deref(), of_object]
             .into_iter()
             .flatten()

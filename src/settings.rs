@@ -8,6 +8,9 @@ mod reader;
 mod rules;
 mod verification;
 
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
 use protocol::{ImagePattern, Namespace, Registry, TargetRoot};
 use serde_json::Value;
 
@@ -21,6 +24,15 @@ pub(crate) use verification::Verification;
 /// The namespaces that are left alone where nothing else is said: what runs there must start
 /// before, or without, the replicator.
 const IGNORED_NAMESPACES: [&str; 3] = ["image-replicator", "kube-system", "kubewarden"];
+
+/// How long the questions about one pod may take where nothing else is said. A policy server
+/// stops a policy after 2 s by default; its clock has ticks of a second, so that 1 s is certain.
+/// The rest is for the question under way, usually some 11 ms, and for the verdict.
+const DEFAULT_BUDGET_MS: u64 = 800;
+
+/// How long they may be let take: time for a few questions at least, and at most the 29 s that
+/// are certain of a policy server's longest timeout, 30 s.
+const BUDGET_MS: RangeInclusive<u64> = 100..=29_000;
 
 /// The longest name of a Secret (RFC 1123 subdomain).
 const MAX_SECRET_NAME_LENGTH: usize = 253;
@@ -36,6 +48,8 @@ pub(crate) struct Settings {
     pub(crate) mode: Mode,
     /// What happens while the replicator gives no answer.
     pub(crate) on_unavailable: OnUnavailable,
+    /// How long the questions about one pod may take.
+    pub(crate) budget: Duration,
     /// Whether references get the replica's digest.
     pub(crate) pin: bool,
     /// The kinds whose images are rewritten.
@@ -122,6 +136,7 @@ impl Settings {
         }
         let mode = reader.choice("mode").unwrap_or_default();
         let on_unavailable = reader.choice("onUnavailable").unwrap_or_default();
+        let budget_ms = reader.number("budgetMs", BUDGET_MS).unwrap_or(DEFAULT_BUDGET_MS);
         let pin = reader.flag("pin").unwrap_or(false);
         let kinds = reader.choices("kinds").unwrap_or_else(|| vec![Kind::Pod]);
         let rules = rules::read(&mut reader);
@@ -143,6 +158,7 @@ impl Settings {
             target,
             mode,
             on_unavailable,
+            budget: Duration::from_millis(budget_ms),
             pin,
             kinds,
             rules,

@@ -5,7 +5,7 @@
 
 use protocol::{Progress, Receipt, Refusal, RefusalCode, ReplicaState};
 
-use crate::ask::Finding;
+use crate::ask::{Finding, OutOfTime};
 use crate::images::Image;
 use crate::plan::By;
 use crate::settings::{OnUnavailable, Settings};
@@ -82,10 +82,21 @@ pub(crate) fn cannot_say_advice(settings: &Settings) -> String {
     )
 }
 
-/// Whether the replicator could not say anything about the image.
+/// What to do where there was no time to ask about all images.
+pub(crate) fn out_of_time_advice(settings: &Settings) -> String {
+    format!(
+        "There was no time to ask about all images: see why the replicator {} is slow to answer, \
+         or the registry of an image whose signature is looked at; or raise `budgetMs`, which must \
+         stay below the policy server's own timeout. Trying again can help, as the policy server \
+         keeps good answers for a minute.",
+        settings.replicator
+    )
+}
+
+/// Whether there is no answer of the replicator about the image.
 pub(crate) fn gave_no_answer(finding: &Finding) -> bool {
     match finding {
-        Finding::NoAnswer(_) => true,
+        Finding::NoAnswer(_) | Finding::OutOfTime(_) => true,
         Finding::Refusal(refusal) => refusal.code == RefusalCode::Unavailable,
         _ => false,
     }
@@ -133,9 +144,20 @@ fn state(finding: &Finding, settings: &Settings) -> String {
                 reason(of_host(why))
             )
         }
+        Finding::OutOfTime(out_of_time) => not_asked(out_of_time, settings),
         Finding::Receipt(receipt) => receipt_state(receipt),
         Finding::Refusal(refusal) => refusal_state(refusal, &reason(&refusal.message)),
     }
+}
+
+fn not_asked(out_of_time: &OutOfTime, settings: &Settings) -> String {
+    let OutOfTime { took, asked, all, is_unverified } = out_of_time;
+    let what = if *is_unverified { "not asked, its signature not looked at" } else { "not asked" };
+    format!(
+        "{what}: the questions about {asked} of {all} images took {} ms, `budgetMs` is {}",
+        took.as_millis(),
+        settings.budget.as_millis()
+    )
 }
 
 /// What a host's error says, without what wraps it and what it says twice.

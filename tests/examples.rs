@@ -123,6 +123,9 @@ fn each_example_starts_no_copy_by_audit_and_leaves_out_what_must_start_first() {
         assert_eq!(spec["backgroundAudit"], false);
         assert_eq!(spec["sideEffects"], "NoneOnDryRun");
         assert!(spec["timeoutEvalSeconds"].as_u64() < spec["timeoutSeconds"].as_u64());
+        // The policy server's clock has ticks of a second: of the last one nothing is certain.
+        let certain_ms = (spec["timeoutEvalSeconds"].as_u64().unwrap() - 1) * 1_000;
+        assert!(spec["settings"]["budgetMs"].as_u64().unwrap() < certain_ms);
         let left_out = &spec["namespaceSelector"]["matchExpressions"][0];
         assert_eq!(left_out["operator"], "NotIn");
         assert_eq!(left_out["values"], json!(["kube-system", "kubewarden", "image-replicator"]));

@@ -65,6 +65,7 @@ fn every_option_and_default_is_valid_and_what_is_required_is_required() {
         let is_required = question["required"] == true;
         let mut values: Vec<Value> = question["options"].as_array().cloned().unwrap_or_default();
         values.extend((!is_required).then(|| question["default"].clone()));
+        values.extend(["min", "max"].iter().filter_map(|end| question.get(end).cloned()));
         for value in values {
             let mut settings = good.clone();
             settings[key] = value;

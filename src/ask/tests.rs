@@ -2,8 +2,8 @@ use protocol::ReplicaState;
 use serde_json::json;
 
 use super::*;
-use crate::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 use crate::images::{distinct, places};
+use crate::tests::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
 const OTHER: &str = "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb";
@@ -147,6 +147,41 @@ fn after_no_answer_the_rest_is_asked_about_only_where_it_can_change_the_verdict(
     let findings = ask(&host(), &allow, false, &["a", "b"]);
     assert_eq!(findings[0], no_answer);
     assert!(matches!(findings[1], Finding::Receipt(_)));
+}
+
+#[test]
+fn once_the_time_is_up_no_further_image_is_asked_about() {
+    let asked_in = |call_takes_ms| {
+        let host = Replicator::default().slow(call_takes_ms);
+        let more = json!({"budgetMs": 500});
+        let findings = ask(&host, &settings(&more), false, &["a", "Bad!", "b", "c", "d"]);
+        assert!(matches!(findings[1], Finding::NoReference(_)));
+        (host.asked().len(), findings)
+    };
+    assert_eq!(asked_in(0).0, 4);
+    assert_eq!(asked_in(166).0, 4);
+    // The last of the time is not spent on one question more.
+    assert_eq!(asked_in(250).0, 2);
+    assert_eq!(asked_in(249).0, 3);
+    // The first question is always put.
+    let (asked, findings) = asked_in(3_000);
+    assert_eq!(asked, 1);
+    let left =
+        OutOfTime { took: Duration::from_millis(3_000), asked: 1, all: 5, is_unverified: false };
+    assert!(matches!(findings[0], Finding::Receipt(_)));
+    assert_eq!(findings[2..], [(); 3].map(|()| Finding::OutOfTime(left.clone())));
+}
+
+#[test]
+fn an_image_that_must_be_signed_is_neither_looked_at_nor_asked_about_when_the_time_is_up() {
+    let rules = json!({"budgetMs": 500, "rules": [
+        {"images": "**", "verify": {"githubActions": {"owner": "o"}}}]});
+    // One call for the signature, one for the replica: an image that was begun is finished.
+    let host = Replicator::default().slow(600);
+    let findings = ask(&host, &settings(&rules), false, &["a", "b"]);
+    assert!(matches!(findings[0], Finding::Receipt(_)));
+    assert!(matches!(&findings[1], Finding::OutOfTime(left) if left.is_unverified));
+    assert_eq!((host.verified().len(), host.asked().len()), (1, 1));
 }
 
 #[test]

@@ -1,11 +1,13 @@
 //! Every kind of finding against every mode; the words are in `evaluate`'s snapshots.
 
+use std::time::Duration;
+
 use protocol::ReplicaState;
 use serde_json::json;
 
 use super::*;
-use crate::fake::{REPLICATOR, TARGET, VERIFIED, pending, receipt};
 use crate::plan::{By, usual_terms};
+use crate::tests::fake::{REPLICATOR, TARGET, VERIFIED, pending, receipt};
 
 const MODES: [&str; 3] = ["rewrite", "wait", "keep"];
 const NOT_YET: Outcome = Outcome::Refuse(Obstacle::NotYet);
@@ -35,6 +37,11 @@ fn outcomes(finding: &Finding, dry_run: bool) -> [Outcome; 3] {
 
 fn refused(code: RefusalCode) -> Finding {
     Finding::Refusal(Refusal::new(code, "docker.io/library/nginx:latest", "why"))
+}
+
+fn out_of_time(is_unverified: bool) -> Finding {
+    let took = Duration::from_secs(2);
+    Finding::OutOfTime(OutOfTime { took, asked: 1, all: 3, is_unverified })
 }
 
 #[test]
@@ -94,6 +101,7 @@ fn without_an_answer_the_setting_decides_in_every_mode() {
         (Finding::NoAnswer(Some("connection refused".to_owned())), Obstacle::NoAnswer),
         (Finding::NoAnswer(None), Obstacle::NoAnswer),
         (refused(RefusalCode::Unavailable), Obstacle::CannotSay),
+        (out_of_time(false), Obstacle::OutOfTime),
     ];
     for (finding, obstacle) in &findings {
         for mode in MODES {
@@ -108,8 +116,12 @@ fn without_an_answer_the_setting_decides_in_every_mode() {
     assert_eq!(outcome_of(&unusable, &settings("rewrite", "allow"), false, false), NEVER);
     // Nor about signatures.
     let not_verified = Finding::NotVerified(1, "connection refused".to_owned());
-    let outcome = outcome_of(&not_verified, &settings("keep", "allow"), false, false);
-    assert_eq!(outcome, Outcome::Refuse(Obstacle::NotVerified));
+    for (finding, obstacle) in
+        [(not_verified, Obstacle::NotVerified), (out_of_time(true), Obstacle::OutOfTime)]
+    {
+        let outcome = outcome_of(&finding, &settings("keep", "allow"), false, false);
+        assert_eq!(outcome, Outcome::Refuse(obstacle));
+    }
 }
 
 #[test]
@@ -118,11 +130,12 @@ fn the_worst_obstacle_gives_the_status() {
         Obstacle::NotYet,
         Obstacle::CannotSay,
         Obstacle::NotVerified,
+        Obstacle::OutOfTime,
         Obstacle::NoAnswer,
         Obstacle::Never,
         Obstacle::NoReference,
     ];
-    assert_eq!(obstacles.map(Obstacle::http_status), [503, 503, 503, 503, 403, 400]);
+    assert_eq!(obstacles.map(Obstacle::http_status), [503, 503, 503, 503, 503, 403, 400]);
     assert!(obstacles.is_sorted());
 }
 

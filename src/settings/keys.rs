@@ -26,7 +26,7 @@ const fn key(
 }
 
 /// The policy's settings.
-pub const SETTINGS: [Key; 12] = [
+pub const SETTINGS: [Key; 13] = [
     key(
         "replicator",
         "text",
@@ -55,6 +55,15 @@ pub const SETTINGS: [Key; 12] = [
         Some("deny"),
         "what happens while the replicator gives no answer: `deny` refuses the pod; `allow` lets \
          it run from its sources, with a warning",
+    ),
+    key(
+        "budgetMs",
+        "milliseconds, from 100 to 29000",
+        Some("800"),
+        "how long the questions about one pod may take, after which no further image is asked \
+         about and `onUnavailable` decides; it must be more than a second below \
+         `timeoutEvalSeconds` (2 s where nothing is said), past which the policy server refuses \
+         the pod without a reason",
     ),
     key(
         "pin",

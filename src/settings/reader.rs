@@ -3,6 +3,7 @@
 //! It must not know which keys there are: those come as a table.
 
 use std::fmt::Display;
+use std::ops::RangeInclusive;
 
 use serde_json::{Map, Value};
 
@@ -114,6 +115,18 @@ impl<'a> Reader<'a> {
             self.error(key, &format!("is {}, it must be true or false", kind(value)));
         }
         flag
+    }
+
+    /// The number of a key, which must be a whole one within `range`; None where it is not.
+    pub(super) fn number(&mut self, key: &str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.value(key)?;
+        let number = value.as_u64().filter(|number| range.contains(number));
+        if number.is_none() {
+            let is = if value.is_number() { value.to_string() } else { kind(value).to_owned() };
+            let (least, most) = range.into_inner();
+            self.error(key, &format!("is {is}, it must be a whole number from {least} to {most}"));
+        }
+        number
     }
 
     /// The items of a list of texts, each parsed; None where there is no list.

@@ -20,6 +20,7 @@ fn two_keys_are_enough() {
     assert_eq!(settings.target.to_string(), "t.example/mirror");
     assert_eq!(settings.mode, Mode::Rewrite);
     assert_eq!(settings.on_unavailable, OnUnavailable::Deny);
+    assert_eq!(settings.budget, Duration::from_millis(800));
     assert!(!settings.pin);
     assert_eq!(settings.kinds, [Kind::Pod]);
     assert_eq!(settings.ignore_namespaces, IGNORED_NAMESPACES);
@@ -106,10 +107,11 @@ fn every_key_is_read() {
         "kinds": ["Pod", "CronJob"], "ignoreImages": ["quay.io/team/**"],
         "ignoreNamespaces": ["a", "b"], "imagePullSecrets": ["pull.secret"],
         "targetReferences": "known", "optOutAnnotation": "example.com/opt-out",
-        "rules": [{"images": "**", "mode": "keep"}],
+        "rules": [{"images": "**", "mode": "keep"}], "budgetMs": 3000,
     });
     let settings = Settings::read(&settings).unwrap();
     assert!(settings.pin);
+    assert_eq!(settings.budget, Duration::from_secs(3));
     assert_eq!(settings.kinds, [Kind::Pod, Kind::CronJob]);
     assert_eq!(settings.ignore_images[0].to_string(), "quay.io/team/**");
     assert_eq!(settings.ignore_namespaces, ["a", "b"]);
@@ -183,6 +185,12 @@ fn each_wrong_value_is_told_with_its_place_and_what_is_right() {
     let signed = |verify: Value| json!([{"images": "**", "verify": verify}]);
     let wrong = [
         ("pin", json!("yes")),
+        ("budgetMs", json!(99)),
+        ("budgetMs", json!(29_001)),
+        ("budgetMs", json!(-1)),
+        ("budgetMs", json!(800.5)),
+        ("budgetMs", json!("800")),
+        ("budget_ms", json!(800)),
         ("kinds", json!(["Pods"])),
         ("kinds", json!("Pod")),
         ("ignoreImages", json!(["nginx"])),
@@ -220,6 +228,17 @@ fn each_wrong_value_is_told_with_its_place_and_what_is_right() {
         })
         .collect();
     assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn the_table_has_the_range_and_the_default_of_the_budget() {
+    let key = SETTINGS.iter().find(|key| key.key == "budgetMs").unwrap();
+    let (least, most) = BUDGET_MS.into_inner();
+    assert_eq!(key.form, format!("milliseconds, from {least} to {most}"));
+    assert_eq!(key.default, Some(DEFAULT_BUDGET_MS.to_string().as_str()));
+    for budget_ms in [least, most] {
+        Settings::read(&with("budgetMs", &json!(budget_ms))).unwrap();
+    }
 }
 
 #[test]

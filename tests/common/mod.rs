@@ -1,5 +1,8 @@
 //! What the tests of the whole policy share: a replicator that has every image, and the flow.
 
+use std::sync::OnceLock;
+use std::time::Instant;
+
 use image_replicator_policy::{Host, evaluate};
 use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
 use protocol::{Receipt, ReplicaState, TargetRoot, Trigger};
@@ -46,6 +49,16 @@ impl Host for HasEverything {
         let digest = image.split_once('@').map_or(DIGEST, |(_, digest)| digest);
         Ok(json!({"is_trusted": true, "digest": digest}).to_string().into_bytes())
     }
+
+    fn now(&self) -> Instant {
+        still()
+    }
+}
+
+/// A clock that stands.
+pub(crate) fn still() -> Instant {
+    static NOW: OnceLock<Instant> = OnceLock::new();
+    *NOW.get_or_init(Instant::now)
 }
 
 /// The policy's answer to a CREATE of `object`, with more settings; all kinds are rewritten.

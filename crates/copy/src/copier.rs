@@ -1,19 +1,25 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
-//! write manifests, children first; set tags last.
+//! write manifests, children first; then what refers to them; set tags last.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
-use protocol::{Digest, ImageReference, Replica};
+use futures::{FutureExt, StreamExt, TryStreamExt, stream};
+use protocol::{Digest, ImageReference, Replica, Side};
 use registry::{Client, ErrorKind, ManifestRef};
 
+use crate::creations::{Creations, Repositories};
 use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
+use crate::inspect::Proof;
 use crate::limits::Limits;
+use crate::listing::{Unlisted, list_at_target};
 use crate::origins::{Origins, RecentOrigins};
+use crate::referrers::{Referrer, Search};
+use crate::scope::Scope;
+use crate::slots::Slots;
 use crate::tracker::Tracker;
-use crate::transfer::{Moved, Transfer};
+use crate::transfer::Transfer;
 
 /// What to copy, and where to.
 #[derive(Clone, Debug)]
@@ -29,24 +35,33 @@ pub struct Job {
 pub struct Outcome {
     /// The digest of the image, at its source and at the target alike.
     pub digest: Digest,
-    /// Bytes of blobs that travelled.
+    /// Bytes of blobs that travelled, those of referrers as well.
     pub bytes_moved: u64,
     /// Blobs that travelled.
     pub blobs_moved: u64,
     /// Blobs that the target had, or mounted.
     pub blobs_skipped: u64,
-    /// Bytes of all that the image is made of. Zero where the replica was current: then
+    /// Bytes of all that is copied of the image itself. Zero where the replica was current: then
     /// nothing was read that would tell.
     pub size_bytes: u64,
+}
+
+impl Outcome {
+    fn new(digest: Digest) -> Self {
+        Self { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 }
+    }
 }
 
 /// Copies images. Cheap to clone; clones know of each other's transfers.
 #[derive(Clone)]
 pub struct Copier {
     client: Client,
+    scope: Arc<Scope>,
     limits: Limits,
     flights: Arc<Flights>,
+    slots: Arc<Slots>,
     origins: Arc<dyn Origins>,
+    creations: Arc<Creations>,
 }
 
 /// A name under which the image is to be at the target, and what is there now.
@@ -66,8 +81,10 @@ enum Rule {
 }
 
 impl Place {
-    fn is_due(&self, digest: &Digest) -> bool {
+    fn is_due(&self, digest: &Digest, proof: Proof) -> bool {
         match self.rule {
+            // That it names the right digest does not prove that it has its bytes.
+            _ if proof == Proof::Bytes && self.holds.as_ref() == Some(digest) => true,
             Rule::Follows => self.holds.as_ref() != Some(digest),
             Rule::IfAbsent => self.holds.is_none(),
         }
@@ -75,14 +92,23 @@ impl Place {
 }
 
 impl Copier {
-    /// A copier that remembers where at targets blobs are for as long as it lives.
+    /// A copier of all that an image's source may hand out. It remembers where at targets blobs
+    /// are for as long as it lives.
     pub fn new(client: Client, limits: Limits) -> Self {
         Self {
             client,
+            scope: Arc::default(),
             limits,
             flights: Arc::default(),
+            slots: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
+            creations: Arc::default(),
         }
+    }
+
+    /// What it asks registries with.
+    pub fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The same copier, with somebody else to know where at targets blobs are.
@@ -91,39 +117,90 @@ impl Copier {
         Self { origins, ..self }
     }
 
-    /// Makes the replica what the source is. When it is Ok the whole image is at the target,
+    /// The same copier, for a part of what there is.
+    #[must_use]
+    pub fn with_scope(self, scope: Scope) -> Self {
+        Self { scope: Arc::new(scope), ..self }
+    }
+
+    /// The same copier, with somebody to create repositories at targets that want it.
+    #[must_use]
+    pub fn with_repositories(self, repositories: Arc<dyn Repositories>) -> Self {
+        Self { creations: Arc::new(Creations::by(repositories)), ..self }
+    }
+
+    /// Makes the replica what the source is. When it is Ok all that is in scope is at the target,
     /// verified; when it is an error, or dropped, nothing wrong is there, and a tag still names
     /// what it named. Can be called again at any time.
+    ///
+    /// A replica whose tags name the source's digest already is taken for whole, at the price of
+    /// one request a tag and one for the source's: nobody looks then for signatures that were
+    /// added later, or for platforms that a former scope left out.
     pub async fn copy(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Word).await
+    }
+
+    /// Makes the replica what the source is, and does not take the target's word for any part
+    /// of it: each is read there, written again where it is missing or damaged, and read once
+    /// more. An error where the target keeps what is damaged.
+    pub async fn repair(&self, job: &Job, tracker: &Tracker) -> Result<Outcome, CopyError> {
+        self.run(job, tracker, Proof::Bytes).await
+    }
+
+    async fn run(&self, job: &Job, tracker: &Tracker, proof: Proof) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
-        let (digest, places) = tokio::join!(self.resolve(source), self.places(replica));
+        let (digest, places) = tokio::join!(resolve(&self.client, source), self.places(replica));
         let (digest, mut places) = (digest?, places?);
-        places.retain(|place| place.is_due(&digest));
-        let mut outcome =
-            Outcome { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 };
+        places.retain(|place| place.is_due(&digest, proof));
+        let mut outcome = Outcome::new(digest);
         if places.is_empty() {
             return Ok(outcome);
         }
-        let graph = Graph::read(&self.client, source, &outcome.digest, &self.limits).await?;
+        let (client, scope, limits) = (&self.client, &self.scope, &self.limits);
+        let graph = Graph::read(client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
         tracker.begin(&graph.blobs);
-        self.move_blobs(job, &graph, tracker, &mut outcome).await?;
-        self.write_manifests(&replica.reference, &graph, &places).await?;
+        let transfer = self.transfer(job, tracker, proof);
+        let search = Search::new(client, source, scope, limits);
+        let (referrers, ()) =
+            tokio::try_join!(search.run(&graph), self.move_blobs(&transfer, &graph))?;
+        let target = &replica.reference;
+        let mut unlisted = self.write_manifests(&transfer, &graph).await?;
+        // What a name, once set, keeps later copies from doing comes before it.
+        let is_named_by_tag = places.iter().all(|place| matches!(place.at, ManifestRef::Tag(_)));
+        let root_first = is_named_by_tag && (graph.has_subject() || !referrers.is_empty());
+        if root_first {
+            let by_digest = ManifestRef::Digest(outcome.digest.clone());
+            unlisted.extend(transfer.write(graph.root(), by_digest).await?);
+        }
+        unlisted.extend(self.copy_referrers(&transfer, &referrers).await?);
+        list_at_target(client, &self.flights, limits, target, unlisted).await?;
+        let mut late = Vec::new();
+        for place in places {
+            late.extend(transfer.write(graph.root(), place.at).await?);
+        }
+        if !root_first {
+            list_at_target(client, &self.flights, limits, target, late).await?;
+        }
+        transfer.count(&mut outcome);
         Ok(outcome)
     }
 
-    /// Which digest is meant. A tag is looked up once; all that follows goes by the digest.
-    async fn resolve(&self, source: &ImageReference) -> Result<Digest, CopyError> {
-        let tag = match (source.digest(), source.tag()) {
-            (Some(digest), _) => return Ok(digest.clone()),
-            (None, tag) => tag.cloned().map(ManifestRef::Tag),
-        };
-        let missing =
-            || CopyError::found(source, ErrorKind::NotFound, "the registry knows no such image");
-        let tag = tag.ok_or_else(missing)?;
-        let found = self.client.head_manifest(source.registry(), source.repository(), &tag).await;
-        let found = found.map_err(|error| CopyError::source(source, error))?;
-        found.map(|found| found.digest).ok_or_else(missing)
+    fn transfer<'a>(&'a self, job: &'a Job, tracker: &'a Tracker, proof: Proof) -> Transfer<'a> {
+        Transfer {
+            client: &self.client,
+            scope: &self.scope,
+            limits: &self.limits,
+            flights: &self.flights,
+            slots: &self.slots,
+            origins: self.origins.as_ref(),
+            creations: &self.creations,
+            source: &job.source,
+            target: &job.replica.reference,
+            tracker,
+            proof,
+            settled: Mutex::default(),
+        }
     }
 
     /// The names under which the image is to be at the target.
@@ -151,85 +228,89 @@ impl Copier {
         futures::future::try_join_all(looked_up).await
     }
 
-    async fn move_blobs(
-        &self,
-        job: &Job,
-        graph: &Graph,
-        tracker: &Tracker,
-        outcome: &mut Outcome,
-    ) -> Result<(), CopyError> {
-        let transfer = Transfer {
-            client: &self.client,
-            limits: &self.limits,
-            flights: &self.flights,
-            origins: self.origins.as_ref(),
-            source: &job.source,
-            target: &job.replica.reference,
-            tracker,
-        };
+    async fn move_blobs(&self, transfer: &Transfer<'_>, graph: &Graph) -> Result<(), CopyError> {
         // Collected first: a lazy map over references makes a future that is not Send.
-        let ensured: Vec<_> = graph
-            .blobs
-            .iter()
-            .map(|blob| transfer.ensure(blob).map_ok(move |moved| (blob, moved)).boxed())
-            .collect();
-        let mut moves = stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once);
-        while let Some((blob, moved)) = moves.try_next().await? {
-            match moved {
-                Moved::Skipped => outcome.blobs_skipped += 1,
-                Moved::Sent => {
-                    outcome.blobs_moved += 1;
-                    outcome.bytes_moved += blob.descriptor.size;
-                }
-            }
-        }
-        Ok(())
+        let ensured: Vec<_> =
+            graph.blobs.iter().map(|blob| transfer.ensure(blob).boxed()).collect();
+        stream::iter(ensured).buffer_unordered(self.limits.blobs_at_once).try_collect::<()>().await
     }
 
-    /// Writes the manifests by digest, and the root under its names.
+    /// Writes by digest what is below the root. Tells what the target does not list by itself.
     async fn write_manifests(
         &self,
-        target: &ImageReference,
+        transfer: &Transfer<'_>,
         graph: &Graph,
-        places: &[Place],
-    ) -> Result<(), CopyError> {
-        let Some((root, below)) = graph.manifests.split_last() else { return Ok(()) };
+    ) -> Result<Vec<Unlisted>, CopyError> {
         let (leaves, inner): (Vec<_>, Vec<_>) =
-            below.iter().partition(|manifest| manifest.children.is_empty());
+            graph.below_root().iter().partition(|manifest| manifest.children.is_empty());
+        let by_digest =
+            |manifest: &Manifest| ManifestRef::Digest(manifest.descriptor.digest.clone());
         // Leaves name no manifest, so their order is free; what names others comes after them.
-        let written: Vec<_> = leaves
-            .into_iter()
-            .map(|leaf| {
-                let by_digest = ManifestRef::Digest(leaf.descriptor.digest.clone());
-                self.write(target, leaf, by_digest).boxed()
-            })
-            .collect();
-        stream::iter(written)
-            .buffer_unordered(self.limits.manifests_at_once)
-            .try_collect::<()>()
-            .await?;
+        let written: Vec<_> =
+            leaves.into_iter().map(|leaf| transfer.write(leaf, by_digest(leaf)).boxed()).collect();
+        let mut written = stream::iter(written).buffer_unordered(self.limits.manifests_at_once);
+        let mut unlisted = Vec::new();
+        while let Some(entry) = written.try_next().await? {
+            unlisted.extend(entry);
+        }
         for manifest in inner {
-            let by_digest = ManifestRef::Digest(manifest.descriptor.digest.clone());
-            self.write(target, manifest, by_digest).await?;
+            unlisted.extend(transfer.write(manifest, by_digest(manifest)).await?);
         }
-        for place in places {
-            self.write(target, root, place.at.clone()).await?;
-        }
-        Ok(())
+        Ok(unlisted)
     }
 
-    async fn write(
+    /// Copies what refers to the image. Tells what the target does not list by itself.
+    async fn copy_referrers(
         &self,
-        target: &ImageReference,
-        manifest: &Manifest,
-        at: ManifestRef,
-    ) -> Result<(), CopyError> {
-        let media_type = &manifest.descriptor.media_type;
-        self.client
-            .put_manifest(target.registry(), target.repository(), &at, media_type, &manifest.bytes)
-            .await
-            .map_err(|error| {
-                CopyError::target(target, error).with_part(&manifest.descriptor.digest)
-            })
+        transfer: &Transfer<'_>,
+        referrers: &[Referrer],
+    ) -> Result<Vec<Unlisted>, CopyError> {
+        referrers.iter().for_each(|referrer| transfer.tracker.more(&referrer.graph.blobs));
+        let copied: Vec<_> = referrers
+            .iter()
+            .map(|referrer| self.copy_referrer(transfer, referrer).boxed())
+            .collect();
+        let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
+        let mut unlisted = Vec::new();
+        while let Some(entries) = copied.try_next().await? {
+            unlisted.extend(entries);
+        }
+        Ok(unlisted)
     }
+
+    /// Copies one thing that refers to the image. If the source has lost a part of it, it is
+    /// left out: an image must not wait for ever for a broken signature.
+    async fn copy_referrer(
+        &self,
+        transfer: &Transfer<'_>,
+        referrer: &Referrer,
+    ) -> Result<Vec<Unlisted>, CopyError> {
+        let Referrer { graph, tag } = referrer;
+        let digest = &graph.root().descriptor.digest;
+        match self.move_blobs(transfer, graph).await {
+            Err(error) if error.side == Side::Source && error.kind() == ErrorKind::NotFound => {
+                tracing::warn!(%error, referrer = %digest, "a referrer is broken and left out");
+                return Ok(Vec::new());
+            }
+            moved => moved?,
+        }
+        let mut unlisted = self.write_manifests(transfer, graph).await?;
+        let at = tag.clone().map_or_else(|| ManifestRef::Digest(digest.clone()), ManifestRef::Tag);
+        unlisted.extend(transfer.write(graph.root(), at).await?);
+        Ok(unlisted)
+    }
+}
+
+/// Which digest an image has. A tag is looked up once; all that follows goes by the digest.
+pub(crate) async fn resolve(client: &Client, image: &ImageReference) -> Result<Digest, CopyError> {
+    let tag = match (image.digest(), image.tag()) {
+        (Some(digest), _) => return Ok(digest.clone()),
+        (None, tag) => tag.cloned().map(ManifestRef::Tag),
+    };
+    let missing =
+        || CopyError::found(image, ErrorKind::NotFound, "the registry knows no such image");
+    let tag = tag.ok_or_else(missing)?;
+    let found = client.head_manifest(image.registry(), image.repository(), &tag).await;
+    let found = found.map_err(|error| CopyError::source(image, error))?;
+    found.map(|found| found.digest).ok_or_else(missing)
 }

@@ -19,6 +19,8 @@ pub struct CopyError {
 struct Details {
     image: ImageReference,
     part: Option<Digest>,
+    /// Whether the image was to be read there, or else written.
+    reads: bool,
     cause: Cause,
 }
 
@@ -28,6 +30,8 @@ enum Cause {
     Registry(registry::Error),
     /// What the engine found.
     Found { kind: ErrorKind, message: String },
+    /// The target wants the repository created first, and that failed.
+    NotCreated { reason: String },
 }
 
 impl CopyError {
@@ -48,8 +52,35 @@ impl CopyError {
         Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
     }
 
+    /// Something about the image that this target does not take.
+    pub(crate) fn not_taken(image: &ImageReference, message: impl Into<String>) -> Self {
+        Self::found_at_target(image, ErrorKind::Unsupported, message)
+    }
+
+    /// Something that is wrong with what the target says.
+    pub(crate) fn found_at_target(
+        image: &ImageReference,
+        kind: ErrorKind,
+        message: impl Into<String>,
+    ) -> Self {
+        Self::new(Side::Target, image, Cause::Found { kind, message: message.into() })
+    }
+
+    /// A repository that the target does not know, and that could not be created.
+    pub(crate) fn not_created(image: &ImageReference, reason: String) -> Self {
+        Self::new(Side::Target, image, Cause::NotCreated { reason })
+    }
+
     fn new(side: Side, image: &ImageReference, cause: Cause) -> Self {
-        Self { side, details: Box::new(Details { image: image.clone(), part: None, cause }) }
+        let reads = side == Side::Source;
+        let details = Details { image: image.clone(), part: None, reads, cause };
+        Self { side, details: Box::new(details) }
+    }
+
+    /// The same of an image that is read at the target.
+    #[must_use]
+    pub(crate) fn at_target(self) -> Self {
+        Self { side: Side::Target, ..self }
     }
 
     #[must_use]
@@ -83,6 +114,7 @@ impl CopyError {
         match &self.details.cause {
             Cause::Registry(error) => error.kind(),
             Cause::Found { kind, .. } => *kind,
+            Cause::NotCreated { .. } => ErrorKind::NotFound,
         }
     }
 
@@ -96,17 +128,28 @@ impl CopyError {
         match &self.details.cause {
             Cause::Registry(error) => error.retry(),
             // Other bytes can come from the same place: from another cache, after a repair.
-            Cause::Found { kind: ErrorKind::DigestMismatch, .. } => {
+            Cause::Found { kind: ErrorKind::DigestMismatch, .. } if self.side == Side::Source => {
                 Retry::Later { after: Duration::ZERO }
             }
+            // Who creates repositories may have had a bad moment.
+            Cause::NotCreated { .. } => Retry::Later { after: Duration::ZERO },
             Cause::Found { .. } => Retry::Never,
         }
+    }
+
+    /// Whether a manifest was refused since the registry has not all that it names.
+    pub(crate) fn misses_a_part(&self) -> bool {
+        let says_so = |code: &String| {
+            matches!(code.as_str(), "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_UNKNOWN")
+        };
+        self.operation() == Some(Operation::PutManifest)
+            && self.request().is_some_and(|error| error.codes().iter().any(says_so))
     }
 
     fn request(&self) -> Option<&registry::Error> {
         match &self.details.cause {
             Cause::Registry(error) => Some(error),
-            Cause::Found { .. } => None,
+            Cause::Found { .. } | Cause::NotCreated { .. } => None,
         }
     }
 
@@ -120,26 +163,27 @@ impl CopyError {
     /// What the side did, in words that follow its name.
     fn deed(&self) -> String {
         let name = self.name();
-        let source = self.side == Side::Source;
+        let reads = self.details.reads;
         match self.kind() {
-            ErrorKind::NotFound if source => format!("has no image {name}"),
-            ErrorKind::NotFound => format!("knows no place for {name}"),
-            ErrorKind::Unauthorized | ErrorKind::Denied if source => {
+            ErrorKind::NotFound if reads => format!("has no image {name}"),
+            ErrorKind::NoCredentials => format!("was not asked about {name}"),
+            ErrorKind::NotFound => format!("knows no repository for {name}"),
+            ErrorKind::Unauthorized | ErrorKind::Denied if reads => {
                 format!("refuses to hand out {name}")
             }
             ErrorKind::Unauthorized | ErrorKind::Denied => format!("refuses to take {name}"),
             ErrorKind::RateLimited => "allows no more requests at the moment".to_owned(),
             ErrorKind::Unreachable if self.status().is_none() => "cannot be reached".to_owned(),
             ErrorKind::Timeout => format!("went silent over {name}"),
-            ErrorKind::DigestMismatch if source => format!("sends wrong bytes for {name}"),
+            ErrorKind::DigestMismatch if reads => format!("sends wrong bytes for {name}"),
             ErrorKind::DigestMismatch => format!("got other bytes than were sent for {name}"),
-            ErrorKind::TooLarge if source => format!("sends more than is read for {name}"),
+            ErrorKind::TooLarge if reads => format!("sends more than is read for {name}"),
             ErrorKind::TooLarge => format!("finds {name} too large"),
-            ErrorKind::Unsupported if source => {
+            ErrorKind::Unsupported if reads => {
                 format!("has {name} in a form that cannot be copied")
             }
             ErrorKind::Unsupported => format!("cannot take {name}"),
-            ErrorKind::Malformed if source => format!("sends nonsense for {name}"),
+            ErrorKind::Malformed if reads => format!("sends nonsense for {name}"),
             ErrorKind::Malformed => format!("does not accept {name}"),
             ErrorKind::Unreachable | ErrorKind::Server => format!("failed over {name}"),
         }
@@ -149,18 +193,20 @@ impl CopyError {
     fn advice(&self) -> Option<String> {
         let registry = self.registry();
         let anonymous = self.request().is_some_and(registry::Error::is_anonymous);
-        match (self.kind(), self.side) {
-            (ErrorKind::NotFound, Side::Source) if self.part().is_some() => {
+        match (self.kind(), self.details.reads) {
+            (ErrorKind::NotFound, true) if self.part().is_some() => {
                 Some("the image is not whole at its source".to_owned())
             }
-            (ErrorKind::NotFound, Side::Source) => Some("check its name and tag".to_owned()),
-            (ErrorKind::NotFound, _) if self.operation() == Some(Operation::PutManifest) => {
-                Some("it has lost a part that it said it had".to_owned())
+            (ErrorKind::NotFound, true) => Some("check its name and tag".to_owned()),
+            (ErrorKind::NotFound, _) if self.misses_a_part() => {
+                Some("it misses a part although each was sent to it".to_owned())
             }
-            (ErrorKind::NotFound, _) => {
-                Some("the repository may have to be created there first".to_owned())
-            }
-            (ErrorKind::Unauthorized, Side::Source) if anonymous => Some(format!(
+            (ErrorKind::NotFound, _) if self.request().is_some() => Some(
+                "some registries (Amazon ECR) want a repository to be created first, which \
+                 target.create_repository can do"
+                    .to_owned(),
+            ),
+            (ErrorKind::Unauthorized, true) if anonymous => Some(format!(
                 "the image is not public, or not there, and no credentials for {registry} are configured"
             )),
             (ErrorKind::Unauthorized, _) if anonymous => {
@@ -201,7 +247,16 @@ impl fmt::Display for CopyError {
             separator = "; ";
         }
         match &self.details.cause {
-            Cause::Found { message, .. } => write!(f, "{separator}{message}")?,
+            Cause::Found { message, .. } => {
+                write!(f, "{separator}{message}")?;
+                if let Some(part) = self.part() {
+                    write!(f, " (in {part})")?;
+                }
+            }
+            Cause::NotCreated { reason } => {
+                let repository = self.image().repository();
+                write!(f, "{separator}the repository {repository} could not be created: {reason}")?;
+            }
             Cause::Registry(error) => {
                 write!(f, "{separator}could not {}", error.operation())?;
                 if let Some(part) = self.part() {

@@ -1,7 +1,7 @@
 //! The source's manifests, read from the root down to the blobs that they name. All by digest,
 //! all verified, none changed.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -11,6 +11,8 @@ use registry::{Client, Descriptor, ErrorKind, ManifestRef};
 use crate::error::CopyError;
 use crate::limits::Limits;
 use crate::manifest;
+use crate::platform::Platform;
+use crate::scope::{self, ForeignLayers, LeftOut, Scope};
 
 /// What a blob is for. The engine moves both alike; people count layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,17 @@ pub(crate) enum Role {
 pub(crate) struct Blob {
     pub(crate) descriptor: Descriptor,
     pub(crate) role: Role,
+    /// The bytes, verified, where the manifest brings them along.
+    pub(crate) data: Option<Bytes>,
+    /// Where else its owner has it: of foreign layers.
+    pub(crate) urls: Vec<String>,
+}
+
+impl Blob {
+    /// A blob that is where the manifest is, and nowhere else.
+    pub(crate) fn plain(descriptor: Descriptor) -> Self {
+        Self { descriptor, role: Role::Layer, data: None, urls: Vec::new() }
+    }
 }
 
 /// A manifest that was read.
@@ -31,33 +44,52 @@ pub(crate) struct Blob {
 pub(crate) struct Manifest {
     pub(crate) descriptor: Descriptor,
     pub(crate) bytes: Bytes,
+    /// Those that travel.
     pub(crate) children: Vec<Digest>,
+    /// What it names and does not travel.
+    pub(crate) left_out: Option<LeftOut>,
 }
 
-/// A whole image.
+/// An image, as much of it as is in scope.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    /// Children before parents, each once, the root last.
+    /// Children before parents, each once, the root last. There is always a root.
     pub(crate) manifests: Vec<Manifest>,
     /// Each once.
     pub(crate) blobs: Vec<Blob>,
 }
 
 impl Graph {
+    /// The manifest that all others are named by.
+    pub(crate) fn root(&self) -> &Manifest {
+        self.manifests.last().expect("a graph is read from its root")
+    }
+
+    /// All but the root, in the order in which they can be written.
+    pub(crate) fn below_root(&self) -> &[Manifest] {
+        self.manifests.split_last().map_or(&[], |(_, below)| below)
+    }
+
+    /// Whether the image refers to another one.
+    pub(crate) fn has_subject(&self) -> bool {
+        manifest::as_referrer(&self.root().descriptor, &self.root().bytes).is_some()
+    }
+
     /// Bytes of all that the image is made of.
     pub(crate) fn size_bytes(&self) -> u64 {
         let blobs = self.blobs.iter().map(|blob| blob.descriptor.size);
         blobs.chain(self.manifests.iter().map(|manifest| manifest.descriptor.size)).sum()
     }
 
-    /// Reads the image with this digest, level by level.
+    /// Reads what is in scope of the image with this digest, level by level.
     pub(crate) async fn read(
         client: &Client,
         source: &ImageReference,
         root: &Digest,
+        scope: &Scope,
         limits: &Limits,
     ) -> Result<Self, CopyError> {
-        let mut reading = Reading::new(source, limits);
+        let mut reading = Reading::new(source, scope, limits);
         let mut level = vec![Wanted { digest: root.clone(), stated: None }];
         for _ in 0..limits.depth {
             let fetched = stream::iter(level).map(|wanted| fetch(client, source, wanted));
@@ -68,6 +100,7 @@ impl Graph {
                 level.extend(reading.add(descriptor, bytes)?);
             }
             if level.is_empty() {
+                reading.check_platforms()?;
                 return Ok(reading.finish(root));
             }
         }
@@ -115,7 +148,10 @@ async fn fetch(
 /// What has been read so far.
 struct Reading<'a> {
     source: &'a ImageReference,
+    scope: &'a Scope,
     limits: &'a Limits,
+    /// What its indexes say that they have.
+    platforms: BTreeSet<Platform>,
     manifests: HashMap<Digest, Manifest>,
     seen: HashSet<Digest>,
     manifest_bytes: u64,
@@ -124,10 +160,12 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(source: &'a ImageReference, limits: &'a Limits) -> Self {
+    fn new(source: &'a ImageReference, scope: &'a Scope, limits: &'a Limits) -> Self {
         Self {
             source,
+            scope,
             limits,
+            platforms: BTreeSet::new(),
             manifests: HashMap::new(),
             seen: HashSet::new(),
             manifest_bytes: 0,
@@ -141,15 +179,24 @@ impl<'a> Reading<'a> {
         let named = manifest::read(&descriptor.media_type, &bytes)
             .map_err(|flaw| CopyError::found(self.source, flaw.kind, flaw.message))?;
         self.manifest_bytes += bytes.len() as u64;
+        let mut left_out = None;
         for blob in named.blobs {
-            self.add_blob(blob)?;
+            if !self.add_blob(blob)? {
+                left_out = Some(LeftOut::ForeignLayers);
+            }
         }
-        let children = named.manifests.iter().map(|child| child.digest.clone()).collect();
+        self.platforms.extend(named.manifests.iter().filter_map(|child| child.platform.clone()));
+        let all = named.manifests.len();
+        let chosen = self.scope.choose(named.manifests);
+        if chosen.len() < all {
+            left_out = Some(LeftOut::Platforms);
+        }
+        let children = chosen.iter().map(|child| child.descriptor.digest.clone()).collect();
         self.seen.insert(descriptor.digest.clone());
         let digest = descriptor.digest.clone();
-        self.manifests.insert(digest, Manifest { descriptor, bytes, children });
+        self.manifests.insert(digest, Manifest { descriptor, bytes, children, left_out });
         let mut wanted = Vec::new();
-        for child in named.manifests {
+        for child in chosen.into_iter().map(|child| child.descriptor) {
             if self.seen.insert(child.digest.clone()) {
                 wanted.push(Wanted { digest: child.digest.clone(), stated: Some(child) });
             }
@@ -160,8 +207,26 @@ impl<'a> Reading<'a> {
         Ok(wanted)
     }
 
-    fn add_blob(&mut self, blob: Blob) -> Result<(), CopyError> {
+    /// Takes a blob in; tells whether it travels.
+    fn add_blob(&mut self, mut blob: Blob) -> Result<bool, CopyError> {
         let digest = blob.descriptor.digest.clone();
+        match (blob.descriptor.media_type.is_foreign_layer(), self.scope.foreign_layers) {
+            // Where else there is a copy of what the source hands out is nobody's matter.
+            (false, _) => blob.urls.clear(),
+            (true, ForeignLayers::Fetch) => {}
+            (true, ForeignLayers::Skip) => {
+                tracing::info!(source = %self.source, layer = %digest, "a foreign layer is skipped");
+                return Ok(false);
+            }
+            (true, ForeignLayers::Refuse) => {
+                let message = format!(
+                    "its layer {digest} is foreign ({}): its owner does not allow it to be pushed; \
+                     foreign layers can be skipped, or fetched with their owner's leave",
+                    blob.descriptor.media_type
+                );
+                return Err(CopyError::found(self.source, ErrorKind::Unsupported, message));
+            }
+        }
         self.check("bytes in one layer", blob.descriptor.size, self.limits.blob_bytes)?;
         match self.blob_at.get(&digest).map(|at| &mut self.blobs[*at]) {
             Some(known) if known.descriptor.size != blob.descriptor.size => {
@@ -169,14 +234,19 @@ impl<'a> Reading<'a> {
                 return Err(CopyError::found(self.source, ErrorKind::Malformed, message));
             }
             // The empty JSON of artifacts is config and layer at once.
-            Some(known) if blob.role == Role::Layer => known.role = Role::Layer,
-            Some(_) => {}
+            Some(known) => {
+                if blob.role == Role::Layer {
+                    known.role = Role::Layer;
+                }
+                known.data = known.data.take().or(blob.data);
+            }
             None => {
                 self.blob_at.insert(digest, self.blobs.len());
                 self.blobs.push(blob);
             }
         }
-        self.check("layers and configs", self.blobs.len() as u64, self.limits.blobs as u64)
+        self.check("layers and configs", self.blobs.len() as u64, self.limits.blobs as u64)?;
+        Ok(true)
     }
 
     fn check(&self, what: &str, number: u64, limit: u64) -> Result<(), CopyError> {
@@ -185,6 +255,30 @@ impl<'a> Reading<'a> {
         }
         let message = format!("it has more than {limit} {what}");
         Err(CopyError::found(self.source, ErrorKind::TooLarge, message))
+    }
+
+    /// Some of the wanted platforms are there, or the image has no platforms to choose from.
+    fn check_platforms(&self) -> Result<(), CopyError> {
+        let wanted = &self.scope.platforms;
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        if self.platforms.is_empty() {
+            tracing::debug!(source = %self.source, "there are no platforms to choose from");
+            return Ok(());
+        }
+        let is_there = |wanted: &&Platform| self.platforms.iter().any(|one| wanted.covers(one));
+        let absent: Vec<_> = wanted.iter().filter(|wanted| !is_there(wanted)).collect();
+        let (there, list) = (scope::list(&self.platforms), scope::list(wanted));
+        if absent.len() == wanted.len() {
+            let message = format!("it is not there for {list}, only for {there}");
+            return Err(CopyError::found(self.source, ErrorKind::Unsupported, message));
+        }
+        if !absent.is_empty() {
+            let absent = scope::list(absent);
+            tracing::warn!(source = %self.source, absent, there, "not all wanted platforms are there");
+        }
+        Ok(())
     }
 
     /// The graph in the order in which it can be written.
@@ -214,7 +308,8 @@ mod tests {
     fn graph(images: &[&Image], root: &Image) -> Graph {
         let source: ImageReference = "r.example/a:1".parse().unwrap();
         let limits = Limits::default();
-        let mut reading = Reading::new(&source, &limits);
+        let scope = Scope::default();
+        let mut reading = Reading::new(&source, &scope, &limits);
         for image in images {
             let descriptor = Descriptor {
                 media_type: image.media_type.parse().unwrap(),

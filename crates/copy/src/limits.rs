@@ -14,13 +14,22 @@ pub struct Limits {
     pub blobs: usize,
     /// Bytes of one blob. Registries stop far below; sums of sizes stay in their range.
     pub blob_bytes: u64,
+    /// Signatures, attestations, SBOMs and the like of one image, and of each other. An image
+    /// that is signed anew each night gathers hundreds.
+    pub referrers: usize,
+    /// Bytes of all of these together. SBOMs have a few MiB each.
+    pub referrer_bytes: u64,
+    /// How far it goes from the image to what refers to what refers to it. A signature on an
+    /// SBOM is the second step; what is further away is not looked for.
+    pub referrer_depth: usize,
     /// Blobs of one image on their way at once: enough to hide the pauses between requests.
     pub blobs_at_once: usize,
-    /// Manifests of one image read or written at once.
+    /// Manifests of one image read, written or looked for at once.
     pub manifests_at_once: usize,
-    /// How often a cut source is opened again in one blob, as long as bytes come each time.
+    /// How often a cut source is opened again in one blob, and a cut upload gone on with, as
+    /// long as bytes come through each time.
     pub resumes: usize,
-    /// How often it is opened again without a new byte.
+    /// How often that is done without a new byte.
     pub fruitless_resumes: usize,
 }
 
@@ -32,6 +41,9 @@ impl Default for Limits {
             manifest_bytes: 16 * 1024 * 1024,
             blobs: 10_000,
             blob_bytes: 1 << 40,
+            referrers: 1_000,
+            referrer_bytes: 1 << 30,
+            referrer_depth: 2,
             blobs_at_once: 6,
             manifests_at_once: 8,
             resumes: 100,
@@ -40,5 +52,12 @@ impl Default for Limits {
     }
 }
 
+/// Pairs of source and target whose blobs under way are counted. Pods name any source.
+pub(crate) const MAX_SLOTS: usize = 1_024;
+
 /// Blobs whose place at a target is remembered in memory, 200 bytes each.
 pub(crate) const RECENT_ORIGINS: usize = 20_000;
+
+/// Repositories of whose creation at a target is remembered what came of it. One that is
+/// forgotten is at most created once more.
+pub(crate) const CREATIONS: usize = 1_000;

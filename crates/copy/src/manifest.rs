@@ -3,20 +3,39 @@
 //! Only the edges of the graph are read; the bytes are what travels. So what a stricter reader
 //! would refuse (a platform without architecture, a field of a later version) passes through.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use protocol::Digest;
-use registry::{Descriptor, ErrorKind, MediaType};
+use registry::{Descriptor, ErrorKind, Hasher, MediaType};
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::graph::{Blob, Role};
+use crate::platform::{Platform, Stated};
 
 /// What a descriptor without a media type is taken for.
 const UNTYPED: &str = "application/octet-stream";
 
+/// The annotation by which BuildKit ties an attestation in an index to another child of it.
+const REFERS_TO: &str = "vnd.docker.reference.digest";
+
 /// What a manifest names.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    pub(crate) manifests: Vec<Descriptor>,
+    pub(crate) manifests: Vec<Child>,
     pub(crate) blobs: Vec<Blob>,
+}
+
+/// A manifest that an index names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Child {
+    pub(crate) descriptor: Descriptor,
+    /// What it is for; None where the index does not know.
+    pub(crate) platform: Option<Platform>,
+    /// The other child that it is about.
+    pub(crate) refers_to: Option<Digest>,
 }
 
 /// Why a manifest cannot be copied.
@@ -46,6 +65,15 @@ struct WireDescriptor {
     media_type: Option<String>,
     digest: Digest,
     size: u64,
+    // What follows may be anything: a reader who stumbles over it would lose an image for it.
+    #[serde(default)]
+    platform: Value,
+    #[serde(default)]
+    annotations: Value,
+    #[serde(default)]
+    urls: Value,
+    #[serde(default)]
+    data: Value,
 }
 
 /// Reads the edges of a manifest of a media type.
@@ -75,13 +103,16 @@ pub(crate) fn read(media_type: &MediaType, bytes: &[u8]) -> Result<Named, Flaw> 
 fn read_index(wire: Wire) -> Result<Named, Flaw> {
     let mut named = Named::default();
     for wire in wire.manifests.ok_or_else(|| malformed("the index has no list of manifests"))? {
-        let descriptor = descriptor(wire)?;
+        let descriptor = descriptor(&wire)?;
         let media_type = &descriptor.media_type;
         if media_type.is_index() || media_type.is_image() || media_type.is_schema1() {
-            named.manifests.push(descriptor);
+            let platform = lenient::<Stated>(&wire.platform);
+            let platform = platform.as_ref().and_then(Platform::stated);
+            let refers_to = lenient(&wire.annotations[REFERS_TO]);
+            named.manifests.push(Child { descriptor, platform, refers_to });
         } else {
             // An index may name anything; build caches name layers in one.
-            named.blobs.push(Blob { descriptor, role: Role::Layer });
+            named.blobs.push(blob(&wire, Role::Layer)?);
         }
     }
     Ok(named)
@@ -90,28 +121,68 @@ fn read_index(wire: Wire) -> Result<Named, Flaw> {
 fn read_image(wire: Wire) -> Result<Named, Flaw> {
     let mut named = Named::default();
     for wire in wire.layers.into_iter().chain(wire.blobs).flatten() {
-        let descriptor = descriptor(wire)?;
-        if descriptor.media_type.is_foreign_layer() {
-            let digest = &descriptor.digest;
-            let message = format!(
-                "its layer {digest} is foreign ({}): its owner does not allow it to be pushed",
-                descriptor.media_type
-            );
-            return Err(Flaw { kind: ErrorKind::Unsupported, message });
-        }
-        named.blobs.push(Blob { descriptor, role: Role::Layer });
+        named.blobs.push(blob(&wire, Role::Layer)?);
     }
     if let Some(config) = wire.config {
-        named.blobs.push(Blob { descriptor: descriptor(config)?, role: Role::Config });
+        named.blobs.push(blob(&config, Role::Config)?);
     }
     Ok(named)
 }
 
-fn descriptor(wire: WireDescriptor) -> Result<Descriptor, Flaw> {
+fn blob(wire: &WireDescriptor, role: Role) -> Result<Blob, Flaw> {
+    let descriptor = descriptor(wire)?;
+    let data = embedded(&wire.data, &descriptor)?;
+    let urls = lenient(&wire.urls).unwrap_or_default();
+    Ok(Blob { descriptor, role, data, urls })
+}
+
+/// The content that a descriptor brings along (image-spec, "Descriptors", `data`). It must be
+/// what size and digest say.
+fn embedded(data: &Value, descriptor: &Descriptor) -> Result<Option<Bytes>, Flaw> {
+    if data.is_null() {
+        return Ok(None);
+    }
+    let digest = &descriptor.digest;
+    let decoded = data.as_str().and_then(|text| STANDARD.decode(text).ok());
+    let bytes = decoded.ok_or_else(|| malformed(format!("the data in {digest} is no base64")))?;
+    let found = Hasher::digest(digest.algorithm(), &bytes);
+    if bytes.len() as u64 != descriptor.size || found != *digest {
+        return Err(malformed(format!("the data in {digest} is {found}")));
+    }
+    Ok(Some(bytes.into()))
+}
+
+/// A manifest that has a subject, as the subject's referrers are listed (distribution-spec,
+/// "Pushing Manifests with Subject"); None for any other.
+pub(crate) fn as_referrer(descriptor: &Descriptor, bytes: &[u8]) -> Option<(Digest, Value)> {
+    let manifest: Value = serde_json::from_slice(bytes).ok()?;
+    let subject = lenient(&manifest["subject"]["digest"])?;
+    let own = manifest["artifactType"].as_str().filter(|text| !text.is_empty());
+    let artifact_type = own.or_else(|| manifest["config"]["mediaType"].as_str());
+    let mut entry = json!({
+        "mediaType": descriptor.media_type,
+        "digest": descriptor.digest,
+        "size": descriptor.size,
+    });
+    if let Some(artifact_type) = artifact_type {
+        entry["artifactType"] = artifact_type.into();
+    }
+    if manifest["annotations"].is_object() {
+        entry["annotations"] = manifest["annotations"].clone();
+    }
+    Some((subject, entry))
+}
+
+/// A field as what it should be; None where it is something else.
+fn lenient<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
+}
+
+fn descriptor(wire: &WireDescriptor) -> Result<Descriptor, Flaw> {
     let text = wire.media_type.as_deref().filter(|text| !text.is_empty()).unwrap_or(UNTYPED);
     let media_type =
         text.parse().map_err(|error| malformed(format!("{}: {error}", wire.digest)))?;
-    Ok(Descriptor { media_type, digest: wire.digest, size: wire.size })
+    Ok(Descriptor { media_type, digest: wire.digest.clone(), size: wire.size })
 }
 
 fn malformed(message: impl Into<String>) -> Flaw {
@@ -128,7 +199,11 @@ mod tests {
     }
 
     fn of(image: &Image) -> Named {
-        super::read(&image.media_type.parse().unwrap(), &image.manifest).unwrap()
+        of_result(image).unwrap()
+    }
+
+    fn of_result(image: &Image) -> Result<Named, Flaw> {
+        super::read(&image.media_type.parse().unwrap(), &image.manifest)
     }
 
     #[test]
@@ -174,13 +249,46 @@ mod tests {
         assert!(flaw.message.contains("schema 1"));
     }
 
-    /// Case 29.
     #[test]
-    fn a_foreign_layer_is_named() {
-        let image =
-            Image::of(media::DOCKER_MANIFEST, media::FOREIGN_LAYER, vec![b"w".as_slice().into()]);
-        let flaw = super::read(&image.media_type.parse().unwrap(), &image.manifest).unwrap_err();
-        assert!(flaw.message.contains(&image.blobs[1].0.to_string()));
+    fn data_is_what_size_and_digest_say_or_an_error() {
+        let with = |data: Value| {
+            of_result(&Image::new(&[b"abc"]).edited(|m| m["layers"][0]["data"] = data))
+        };
+        assert_eq!(with("YWJj".into()).unwrap().blobs[0].data, Some(Bytes::from("abc")));
+        for data in ["YWJk".into(), "YWI=".into(), "YWJj=".into(), "".into(), 7.into()] {
+            assert_eq!(with(data).unwrap_err().kind, ErrorKind::Malformed);
+        }
+    }
+
+    #[test]
+    fn odd_fields_beside_the_edges_are_let_be() {
+        let image = Image::index(&[("linux/amd64", Image::new(&[]))]).edited(|manifest| {
+            manifest["manifests"][0]["platform"] = json!({"os": 7});
+            manifest["manifests"][0]["annotations"] = json!([]);
+        });
+        let named = of(&image);
+        assert_eq!((&named.manifests[0].platform, &named.manifests[0].refers_to), (&None, &None));
+    }
+
+    #[test]
+    fn a_referrer_is_listed_with_type_and_annotations() {
+        let subject = Image::new(&[b"a"]);
+        let listed = |image: &Image| {
+            let descriptor = Descriptor {
+                media_type: image.media_type.parse().unwrap(),
+                digest: image.digest.clone(),
+                size: image.manifest.len() as u64,
+            };
+            as_referrer(&descriptor, &image.manifest)
+        };
+        let referrer = Image::referrer(&subject, "application/spdx", b"sbom");
+        let (of, entry) = listed(&referrer).unwrap();
+        assert_eq!(of, subject.digest);
+        assert_eq!(entry["artifactType"], "application/spdx");
+        assert_eq!(entry["annotations"]["org.example.for"], "tests");
+        let untyped = referrer.edited(|manifest| manifest["artifactType"] = "".into());
+        assert_eq!(listed(&untyped).unwrap().1["artifactType"], media::EMPTY);
+        assert_eq!(listed(&subject), None);
     }
 
     #[test]

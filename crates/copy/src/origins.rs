@@ -15,6 +15,9 @@ pub trait Origins: Send + Sync {
 
     /// The blob is in this repository.
     fn record(&self, registry: &Registry, repository: &Repository, digest: &Digest);
+
+    /// The blob is not in this repository, or cannot be had from there.
+    fn forget(&self, registry: &Registry, repository: &Repository, digest: &Digest);
 }
 
 /// Remembers the blobs that this process saw at targets, the newest of them.
@@ -49,6 +52,16 @@ impl Origins for RecentOrigins {
             seen.repositories.remove(&oldest);
         }
     }
+
+    fn forget(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (registry.clone(), digest.clone());
+        // Somebody may have seen it elsewhere in the meantime.
+        if seen.repositories.get(&key) == Some(repository) {
+            seen.repositories.remove(&key);
+            seen.order.retain(|kept| *kept != key);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +79,18 @@ mod tests {
         }
         assert_eq!(origins.find(&registry, &digest(0)), None);
         assert_eq!(origins.find(&registry, &digest(1)), Some("a".parse().unwrap()));
+    }
+
+    #[test]
+    fn a_place_is_forgotten_and_a_newer_one_is_not() {
+        let origins = RecentOrigins::default();
+        let (registry, digest) = ("r.example".parse().unwrap(), digest_of(b"a"));
+        let (old, new) = ("old".parse().unwrap(), "new".parse().unwrap());
+        origins.record(&registry, &new, &digest);
+        origins.forget(&registry, &old, &digest);
+        assert_eq!(origins.find(&registry, &digest).as_ref(), Some(&new));
+        origins.forget(&registry, &new, &digest);
+        assert_eq!(origins.find(&registry, &digest), None);
+        assert!(origins.seen.lock().unwrap().order.is_empty());
     }
 }

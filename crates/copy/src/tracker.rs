@@ -35,11 +35,21 @@ impl Tracker {
 
     /// What there is to do. A copy that is tried again begins anew.
     pub(crate) fn begin(&self, blobs: &[Blob]) {
+        let counts = &self.counts;
+        for count in
+            [&counts.layers_done, &counts.layers_total, &counts.bytes_done, &counts.bytes_total]
+        {
+            count.store(0, Relaxed);
+        }
+        self.more(blobs);
+    }
+
+    /// There is more to do than was known at the beginning.
+    pub(crate) fn more(&self, blobs: &[Blob]) {
         let layers = blobs.iter().filter(|blob| blob.role == Role::Layer).count();
-        self.counts.layers_done.store(0, Relaxed);
-        self.counts.bytes_done.store(0, Relaxed);
-        self.counts.layers_total.store(layers as u64, Relaxed);
-        self.counts.bytes_total.store(blobs.iter().map(|blob| blob.descriptor.size).sum(), Relaxed);
+        self.counts.layers_total.fetch_add(layers as u64, Relaxed);
+        let bytes = blobs.iter().map(|blob| blob.descriptor.size).sum();
+        self.counts.bytes_total.fetch_add(bytes, Relaxed);
     }
 
     /// A blob is at the target; `bytes` of it were not counted yet.
@@ -47,6 +57,14 @@ impl Tracker {
         self.counts.bytes_done.fetch_add(bytes, Relaxed);
         if role == Role::Layer {
             self.counts.layers_done.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A blob that counted as done is not at the target after all.
+    pub(crate) fn blob_lost(&self, role: Role, bytes: u64) {
+        self.counts.bytes_done.fetch_sub(bytes, Relaxed);
+        if role == Role::Layer {
+            self.counts.layers_done.fetch_sub(1, Relaxed);
         }
     }
 
@@ -66,6 +84,12 @@ impl Attempt {
     pub(crate) fn passed(&self, bytes: usize) {
         self.bytes.fetch_add(bytes as u64, Relaxed);
         self.tracker.counts.bytes_done.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Only the first `bytes` count: the rest passes again.
+    pub(crate) fn back_to(&self, bytes: u64) {
+        let before = self.bytes.swap(bytes, Relaxed);
+        self.tracker.counts.bytes_done.fetch_sub(before.saturating_sub(bytes), Relaxed);
     }
 
     /// The try succeeded: its bytes are at the target.
@@ -92,7 +116,10 @@ mod tests {
         assert_eq!(tracker.progress().bytes_done, 70);
         drop(failed);
         let good = tracker.attempt();
-        good.passed(100);
+        good.passed(90);
+        good.back_to(60);
+        assert_eq!(tracker.progress().bytes_done, 60);
+        good.passed(40);
         good.keep();
         drop(good);
         assert_eq!(tracker.progress().bytes_done, 100);

@@ -69,7 +69,7 @@ async fn an_anonymous_token_is_fetched_without_a_secret() {
 /// Case 37: a token that ends is renewed, also between an upload's POST and its PUT.
 #[tokio::test]
 async fn tokens_that_end_are_renewed() {
-    let short = Duration::from_millis(200);
+    let short = Duration::from_millis(400);
     let target = ScriptedRegistry::builder().bearer("u", "p", short).start().await;
     let source = ScriptedRegistry::start().await;
     source.push(&image(), "app", "v1");
@@ -77,6 +77,8 @@ async fn tokens_that_end_are_renewed() {
     let world = World::of(source, target.clone()).with_credentials(&[(&target, "u:p")]);
     world.copy("app:v1").await.unwrap();
     assert!(world.replicated(&image(), "app:v1"));
+    // It was known beforehand: no blob was sent with a token that had ended.
+    assert_eq!(target.count(&Method::PUT, Kind::Upload), image().blobs.len());
 
     // A registry that forgets its tokens before they end.
     let target = ScriptedRegistry::builder().bearer("u", "p", HOUR).start().await;
@@ -95,6 +97,51 @@ async fn tokens_that_end_are_renewed() {
     world.copy("app:v1").await.unwrap();
     revoker.await.unwrap();
     assert!(world.replicated(&image(), "app:v1"));
+}
+
+/// Case 37: the token was fresh when the blob set out, and had ended when the registry looked.
+#[tokio::test]
+async fn a_token_that_an_upload_outlives_costs_one_more_try() {
+    let life = Duration::from_millis(400);
+    let target = ScriptedRegistry::builder().bearer("u", "p", life).start().await;
+    let source = ScriptedRegistry::start().await;
+    source.push(&image(), "app", "v1");
+    // The upload is opened with one token, and each PUT sets out with another.
+    source.script(When::each(Method::GET, Kind::Blob), Fault::Delay(life));
+    let challenge = format!(r#"Bearer realm="{}/token",service="test""#, target.url());
+    let refused = vec![("www-authenticate".to_owned(), challenge)];
+    let first = When::first(Method::PUT, Kind::Upload);
+    target.script(first.clone(), Fault::Delay(life));
+    target.script(first, Fault::Answer(401, refused, String::new()));
+    let world = World::of(source.clone(), target.clone()).with_credentials(&[(&target, "u:p")]);
+    world.copy("app:v1").await.unwrap();
+    assert!(world.replicated(&image(), "app:v1"));
+    let sent = image().blobs.len() + 1;
+    assert_eq!(target.count(&Method::PUT, Kind::Upload), sent);
+    assert_eq!(source.count(&Method::GET, Kind::Blob), sent);
+    world.no_upload_is_open().await;
+}
+
+#[tokio::test]
+async fn a_missing_helper_is_told_with_its_side() {
+    for side in [Side::Source, Side::Target] {
+        let closed = ScriptedRegistry::builder().basic("u", "p").start().await;
+        let open = ScriptedRegistry::start().await;
+        let mut world = match side {
+            Side::Source => World::of(closed.clone(), open),
+            _ => World::of(open, closed.clone()),
+        };
+        world.source.push(&image(), "app", "v1");
+        let config = format!(r#"{{"credHelpers":{{"{}":"not-there"}}}}"#, closed.host());
+        world.config.credentials = Arc::new(DockerConfig::parse(&config).unwrap());
+        let error = world.copy("app:v1").await.unwrap_err();
+        assert_eq!((error.side, error.kind()), (side, ErrorKind::NoCredentials));
+        assert_eq!(error.retry(), Retry::Never);
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("{side} {} was not asked about ", closed.host())));
+        assert!(text.contains("docker-credential-not-there"), "{text}");
+        assert!(text.contains("is not on PATH: install it"), "{text}");
+    }
 }
 
 #[tokio::test]

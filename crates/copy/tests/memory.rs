@@ -1,4 +1,4 @@
-//! A large layer passes through and is never held: this process, registries included, stays
+//! A large layer passes through, or is verified, and is never held: this process, registries included, stays
 //! small. Alone in its file, since the peak is the process's.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
@@ -20,6 +20,10 @@ async fn a_layer_of_2_gib_takes_less_than_64_mib() {
     world.source.push(&image, "app", "v1");
     let outcome = world.copy("app:v1").await.unwrap();
     assert!(outcome.bytes_moved > LAYER);
+    let read = Image::of(media::MANIFEST, media::LAYER, vec![Content::Made(LAYER / 4)]);
+    world.source.push(&read, "app", "v2");
+    let report = world.verifier().verify(&world.source.reference("app:v2")).await.unwrap();
+    assert!(report.is_right() && report.size_bytes > LAYER / 4);
     let peak = peak_rss();
     println!("peak {} MiB", peak >> 20);
     assert!(peak < MOST, "{peak} bytes");

@@ -120,6 +120,24 @@ async fn a_cut_upload_is_begun_again_with_the_source_opened_again() {
     world.no_upload_is_open().await;
 }
 
+/// A copy that fails of one blob drops the requests for the others, some of them in mid-air.
+#[tokio::test]
+async fn an_upload_whose_answer_nobody_awaits_is_given_up() {
+    let layers: Vec<_> = (0..5u8).map(|n| Content::from([n].as_slice())).collect();
+    let image = Image::of(media::MANIFEST, media::LAYER, layers);
+    let world = world(&image).await;
+    let first = When::first(Method::POST, Kind::Upload);
+    let pause = Duration::from_millis(50);
+    world.target.script(first.clone(), Fault::Delay(pause));
+    world.target.script(first, Fault::status(403, ""));
+    let others = When::each(Method::POST, Kind::Upload).after(1);
+    world.target.script(others, Fault::LateAnswer(pause * 2));
+    let error = world.copy("app:v1").await.unwrap_err();
+    assert_eq!((error.side, error.kind()), (Side::Target, ErrorKind::Denied), "{error}");
+    assert!(world.target.count(&Method::POST, Kind::Upload) > 1);
+    world.no_upload_is_open().await;
+}
+
 /// Case 34: 429 as plain text, at each step; the body sent again is the whole body.
 #[tokio::test]
 async fn retry_after_is_honoured_and_the_source_is_opened_again() {

@@ -39,7 +39,7 @@ async fn an_index_travels_byte_for_byte_with_all_platforms() {
 
 #[tokio::test]
 async fn a_blob_is_one_head_one_post_and_one_put() {
-    let world = World::new().await;
+    let world = World::new().await.without_referrers();
     world.source.push(&Image::new(&[b"layer"]), "app", "v1");
     world.copy("app:v1").await.unwrap();
     assert_eq!(world.target.count(&Method::HEAD, Kind::Blob), 2);
@@ -86,7 +86,7 @@ async fn another_repository_gets_the_blob_by_a_mount() {
 /// Case 33: the blob is sent where a mount is refused, by status or by an upload.
 #[tokio::test]
 async fn a_refused_mount_leaves_nothing_open() {
-    for refusal in [403, 404, 202] {
+    for refusal in [401, 403, 404, 405, 202] {
         let world = World::new().await;
         let (one, two) = (Image::new(&[b"base", b"one"]), Image::new(&[b"base", b"two"]));
         world.source.push(&one, "app", "v1");
@@ -100,8 +100,12 @@ async fn a_refused_mount_leaves_nothing_open() {
                 Fault::status(status, ""),
             ),
         }
+        world.target.forget_requests();
         copier.copy(&world.job("other:v1"), &Tracker::default()).await.unwrap();
         assert!(world.target.holds(&two, &world.replica("other:v1")), "{refusal}");
+        // Three blobs: two uploads, and the mount, whose 202 is an upload as well.
+        let opened = world.target.count(&Method::POST, Kind::Upload);
+        assert_eq!(opened, if refusal == 202 { 3 } else { 4 }, "{refusal}");
         world.no_upload_is_open().await;
     }
 }

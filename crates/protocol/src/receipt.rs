@@ -3,6 +3,7 @@
 //! An OCI index without manifests, since that is what a Kubewarden host lets through whole:
 //! of an answer it keeps `mediaType`, `artifactType` and annotations that are strings.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
@@ -100,26 +101,44 @@ pub struct Receipt {
 /// The wire form; fields that are not ours to check are not named.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Wire {
+struct Wire<'a> {
     schema_version: u8,
-    media_type: Option<String>,
-    artifact_type: Option<String>,
+    #[serde(borrow)]
+    media_type: Option<Text<'a>>,
+    artifact_type: Option<Text<'a>>,
     manifests: Vec<serde_json::Value>,
-    annotations: Option<BTreeMap<String, String>>,
+    annotations: Option<BTreeMap<Text<'a>, Text<'a>>>,
+}
+
+/// A text, read without a copy where no escape is in it: a receipt is read for each image of a
+/// pod, while somebody waits.
+#[derive(Serialize, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a, T: Into<Cow<'a, str>>> From<T> for Text<'a> {
+    fn from(text: T) -> Self {
+        Self(text.into())
+    }
+}
+
+impl Borrow<str> for Text<'_> {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
 }
 
 impl Receipt {
     /// The receipt as the body of a manifest.
     pub fn to_json(&self) -> String {
-        let mut annotations = BTreeMap::from([
-            (KEY_VERSION.to_owned(), VERSION.to_owned()),
-            (KEY_SOURCE.to_owned(), self.source.to_string()),
-            (KEY_TARGET.to_owned(), self.target.to_string()),
-            (KEY_STATE.to_owned(), self.state.to_string()),
+        let mut annotations: BTreeMap<Text<'_>, Text<'_>> = BTreeMap::from([
+            (KEY_VERSION.into(), VERSION.into()),
+            (KEY_SOURCE.into(), self.source.to_string().into()),
+            (KEY_TARGET.into(), self.target.to_string().into()),
+            (KEY_STATE.into(), self.state.as_str().into()),
         ]);
-        let mut put = |key: &str, value: Option<String>| {
+        let mut put = |key: &'static str, value: Option<String>| {
             if let Some(value) = value {
-                annotations.insert(key.to_owned(), value);
+                annotations.insert(key.into(), value.into());
             }
         };
         put(KEY_DIGEST, self.digest.as_ref().map(Digest::to_string));
@@ -133,8 +152,8 @@ impl Receipt {
         );
         let wire = Wire {
             schema_version: 2,
-            media_type: Some(MEDIA_TYPE.to_owned()),
-            artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+            media_type: Some(MEDIA_TYPE.into()),
+            artifact_type: Some(ARTIFACT_TYPE.into()),
             manifests: Vec::new(),
             annotations: Some(annotations),
         };
@@ -147,13 +166,14 @@ impl Receipt {
         if body.len() > MAX_RECEIPT_BYTES {
             return Err(ReceiptError::TooLarge { bytes: body.len() });
         }
-        let wire: Wire =
+        let wire: Wire<'_> =
             serde_json::from_slice(body).map_err(|error| ReceiptError::Json(error.to_string()))?;
-        if wire.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
-            return Err(ReceiptError::ArtifactType(wire.artifact_type.unwrap_or_default()));
+        let artifact_type = wire.artifact_type.map(|text| text.0).unwrap_or_default();
+        if artifact_type != ARTIFACT_TYPE {
+            return Err(ReceiptError::ArtifactType(artifact_type.into_owned()));
         }
         let annotations = wire.annotations.unwrap_or_default();
-        let optional = |key: &'static str| annotations.get(key).map(String::as_str);
+        let optional = |key: &'static str| annotations.get(key).map(|text| &*text.0);
         let required = |key: &'static str| optional(key).ok_or(ReceiptError::Missing { key });
         let version = required(KEY_VERSION)?;
         if version != VERSION {

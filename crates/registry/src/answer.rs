@@ -10,11 +10,11 @@ use bytes::{Bytes, BytesMut};
 use futures::{Stream, StreamExt, TryStreamExt};
 use http::{HeaderMap, StatusCode};
 use protocol::Registry;
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 use url::Url;
 
 use crate::error::{Error, ErrorKind, Operation};
+use crate::lane::Permit;
 use crate::transport::words_of;
 
 /// What came back, and the permit that is given back when the body is read or dropped.
@@ -26,7 +26,7 @@ pub(crate) struct Answer {
     pub(crate) headers: HeaderMap,
     pub(crate) body: reqwest::Response,
     pub(crate) idle: Duration,
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+    pub(crate) permit: Option<Permit>,
 }
 
 impl Answer {
@@ -110,7 +110,7 @@ pub struct BlobStream {
     idle: Duration,
     watch: Pin<Box<Sleep>>,
     waiting: bool,
-    _permit: Option<OwnedSemaphorePermit>,
+    _permit: Option<Permit>,
 }
 
 impl BlobStream {

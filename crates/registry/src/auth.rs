@@ -14,17 +14,18 @@ use base64::engine::general_purpose::STANDARD;
 use http::{HeaderValue, StatusCode};
 use protocol::Registry;
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::config::Endpoint;
 use crate::credentials::{Credential, Credentials};
-use crate::error::Error;
+use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::MAX_REGISTRIES;
 use crate::redirect;
 use crate::request::{Request, Scope};
 use crate::transport::Transport;
 use challenge::Challenge;
-use token::Tokens;
+use token::{Asker, Tokens};
 
 /// Answers challenges for all registries.
 pub(crate) struct Auth {
@@ -38,27 +39,48 @@ pub(crate) struct Sent {
     pub(crate) answer: Answer,
     /// It went without credentials, since none are known.
     pub(crate) anonymous: bool,
-    /// A token from the store was refused, and the request could not be sent again.
+    /// What we kept was refused; there is another now, but the request cannot be sent again.
     pub(crate) stale: bool,
 }
 
 /// What one request brings along.
-#[derive(Clone)]
 struct Ticket {
     header: Option<HeaderValue>,
-    /// It was not got for this request, so it may be stale.
-    cached: bool,
-    /// There is no credential for this repository.
-    anonymous: bool,
+    /// Who we are there; None where no credential is known.
+    credential: Option<Credential>,
+    /// How long the header is worth something.
+    term: Term,
+}
+
+enum Term {
+    /// As long as the credential itself.
+    OfCredential,
+    /// A token's life, which ends then; a fresh one was fetched for this very request.
+    OfToken { until: Instant, fresh: bool },
+}
+
+impl Ticket {
+    /// Before anything was asked for.
+    fn nothing() -> Self {
+        Self { header: None, credential: None, term: Term::OfCredential }
+    }
+
+    /// Whether its refusal says little: another one may do.
+    fn may_be_stale(&self) -> bool {
+        match self.term {
+            Term::OfCredential => true,
+            Term::OfToken { until, fresh } => !fresh || until <= Instant::now(),
+        }
+    }
 }
 
 impl Auth {
     pub(crate) fn new(credentials: Arc<dyn Credentials>) -> Self {
-        Self { credentials, challenges: Mutex::default(), tokens: Tokens::default() }
+        Self { credentials, challenges: Mutex::default(), tokens: Tokens::new() }
     }
 
     /// Sends a request with what the registry wants to see, and once more when it first says
-    /// what that is. Without a scope no secret is sent.
+    /// what that is, or refuses what we kept. Without a scope no secret is sent.
     pub(crate) async fn send(
         &self,
         transport: &Transport,
@@ -71,61 +93,101 @@ impl Auth {
             return Ok(Sent { answer, anonymous: true, stale: false });
         };
         let registry = request.registry.clone();
-        let known = self.challenge_of(&registry);
-        let first = match known {
-            Some(challenge) => self.ticket(transport, home, &registry, scope, &challenge).await?,
-            None => Ticket { header: None, cached: true, anonymous: true },
+        let asker = Asker { transport, home, registry: &registry };
+        let first = match self.challenge_of(&registry) {
+            Some(challenge) => self.ticket(&asker, scope, &challenge).await?,
+            None => Ticket::nothing(),
         };
-        let sent = |answer, anonymous| Sent { answer, anonymous, stale: false };
         let spare = request.again();
         let answer =
             redirect::follow(transport, home, request.authorized(first.header.clone())).await?;
+        let anonymous = first.credential.is_none();
         if answer.status != StatusCode::UNAUTHORIZED || !home.is_home_of(&answer.url) {
-            return Ok(sent(answer, first.anonymous));
+            return Ok(Sent { answer, anonymous, stale: false });
         }
-        self.tokens.forget(&registry, scope, first.header.as_ref());
-        let challenge = Challenge::of(&answer.headers);
-        let Some(request) = spare else {
-            let stale = first.cached && matches!(challenge, Some(Challenge::Bearer(_)));
-            return Ok(Sent { answer, anonymous: first.anonymous, stale });
-        };
-        let (Some(challenge), true) = (challenge, first.cached) else {
-            return Ok(sent(answer, first.anonymous));
+        self.refused(&registry, scope, &first);
+        let challenge = Challenge::of(&answer.headers).filter(|_| first.may_be_stale());
+        let Some(challenge) = challenge else {
+            return Ok(Sent { answer, anonymous, stale: false });
         };
         self.remember(&registry, &challenge);
-        let second = self.ticket(transport, home, &registry, scope, &challenge).await?;
-        if second.header.is_none() || second.header == first.header {
-            return Ok(sent(answer, second.anonymous));
-        }
+        let second = self.ticket(&asker, scope, &challenge).await?;
+        let anonymous = second.credential.is_none();
+        let differs = second.header.is_some() && second.header != first.header;
+        // A stream cannot be sent again here: who made it hears that it may be worth it.
+        let (true, Some(request)) = (differs, spare) else {
+            return Ok(Sent { answer, anonymous, stale: differs });
+        };
         drop(answer);
         let answer = redirect::follow(transport, home, request.authorized(second.header)).await?;
-        Ok(sent(answer, second.anonymous))
+        Ok(Sent { answer, anonymous, stale: false })
     }
 
+    /// What to bring along. A credential that the token endpoint refuses is found anew, in case
+    /// that it was changed.
     async fn ticket(
         &self,
-        transport: &Transport,
-        home: &Endpoint,
-        registry: &Registry,
+        asker: &Asker<'_>,
         scope: &Scope,
         challenge: &Challenge,
     ) -> Result<Ticket, Error> {
-        let credential = self.credentials.find(registry, &scope.repository);
-        let anonymous = credential.is_none();
+        let credential = self.find(asker, scope).await?;
+        let error = match self.ticket_of(asker, scope, challenge, credential.clone()).await {
+            Err(error) if token::is_refusal(&error) => error,
+            done => return done,
+        };
+        let Some(credential) = credential else { return Err(error) };
+        self.credentials.refused(asker.registry, &credential);
+        match self.find(asker, scope).await? {
+            Some(other) if other.fingerprint() != credential.fingerprint() => {
+                self.ticket_of(asker, scope, challenge, Some(other)).await
+            }
+            _ => Err(error),
+        }
+    }
+
+    async fn ticket_of(
+        &self,
+        asker: &Asker<'_>,
+        scope: &Scope,
+        challenge: &Challenge,
+        credential: Option<Credential>,
+    ) -> Result<Ticket, Error> {
         match challenge {
             Challenge::Basic => {
                 let header = match &credential {
                     Some(Credential::Basic { user, password }) => Some(basic(user, password)),
                     Some(Credential::Identity(_)) | None => None,
                 };
-                Ok(Ticket { header, cached: true, anonymous })
+                Ok(Ticket { header, credential, term: Term::OfCredential })
             }
             Challenge::Bearer(realm) => {
-                let asker = token::Asker { transport, home, registry };
-                let (header, cached) =
-                    self.tokens.token(&asker, realm, scope, credential.as_ref()).await?;
-                Ok(Ticket { header: Some(header), cached, anonymous })
+                let token = self.tokens.token(asker, realm, scope, credential.as_ref()).await?;
+                let term = Term::OfToken { until: token.until, fresh: token.fresh };
+                Ok(Ticket { header: Some(token.value), credential, term })
             }
+        }
+    }
+
+    async fn find(&self, asker: &Asker<'_>, scope: &Scope) -> Result<Option<Credential>, Error> {
+        let found = self.credentials.find(asker.registry, &scope.repository).await;
+        found.map_err(|error| {
+            let operation = Operation::FindCredentials;
+            Error::new(ErrorKind::NoCredentials, operation, asker.registry, error.to_string())
+                .retry_after(error.retry_after())
+        })
+    }
+
+    /// Forgets what a registry refused, unless something newer has taken its place.
+    fn refused(&self, registry: &Registry, scope: &Scope, ticket: &Ticket) {
+        match (&ticket.header, &ticket.term, &ticket.credential) {
+            (Some(header), Term::OfToken { .. }, credential) => {
+                self.tokens.forget(registry, scope, credential.as_ref(), header);
+            }
+            (Some(_), Term::OfCredential, Some(credential)) => {
+                self.credentials.refused(registry, credential);
+            }
+            _ => {}
         }
     }
 

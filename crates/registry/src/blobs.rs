@@ -10,20 +10,21 @@ use crate::error::{Error, ErrorKind, Operation};
 use crate::request::{Request, Scope};
 
 impl Client {
-    /// Whether a repository holds a blob, of the size that the descriptor says.
-    pub async fn blob_exists(
+    /// How many bytes of a blob a repository says it holds; None where it has no such blob. One
+    /// that names no length is taken to have them all.
+    pub async fn blob_size(
         &self,
         registry: &Registry,
         repository: &Repository,
         blob: &Descriptor,
-    ) -> Result<bool, Error> {
+    ) -> Result<Option<u64>, Error> {
         let operation = Operation::HeadBlob;
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/{}", blob.digest));
         let request = Request::new(operation, registry, Method::HEAD, url);
         match self.request(&site, request, Some(&Scope::pull(repository))).await {
-            Ok(answer) => Ok(answer.content_length().is_none_or(|length| length == blob.size)),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Ok(answer) => Ok(Some(answer.content_length().unwrap_or(blob.size))),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -40,26 +41,36 @@ impl Client {
         let operation = Operation::GetBlob;
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/{}", blob.digest));
-        let mut request = Request::new(operation, registry, Method::GET, url);
-        if from > 0 {
-            let range = HeaderValue::from_str(&format!("bytes={from}-"))
-                .map_err(|_| request.error(ErrorKind::Malformed, "the range is no header"))?;
-            request = request.with_header(header::RANGE, range);
-        }
+        let request = from_byte_on(Request::new(operation, registry, Method::GET, url), from)?;
         let answer = self.request(&site, request, Some(&Scope::pull(repository))).await?;
-        let (starts_at, ends_at) = extent(&answer)?;
-        if let Some(length) = ends_at.filter(|length| *length != blob.size) {
-            let message = format!("the blob should have {} bytes and has {length}", blob.size);
-            return Err(answer.error(ErrorKind::DigestMismatch, message));
-        }
-        match from.checked_sub(starts_at) {
-            Some(0) => Ok(answer.into_stream()),
-            Some(skipped) => Ok(answer.into_stream().skipping(skipped)),
-            None => Err(answer.error(
-                ErrorKind::Malformed,
-                format!("it was asked for bytes from {from} and sends them from {starts_at}"),
-            )),
-        }
+        into_blob(answer, blob, from)
+    }
+}
+
+/// The request for all bytes from `from` on.
+pub(crate) fn from_byte_on(request: Request, from: u64) -> Result<Request, Error> {
+    if from == 0 {
+        return Ok(request);
+    }
+    let range = HeaderValue::from_str(&format!("bytes={from}-"))
+        .map_err(|_| request.error(ErrorKind::Malformed, "the range is no header"))?;
+    Ok(request.with_header(header::RANGE, range))
+}
+
+/// The answer as the bytes of a blob from `from` on.
+pub(crate) fn into_blob(answer: Answer, blob: &Descriptor, from: u64) -> Result<BlobStream, Error> {
+    let (starts_at, ends_at) = extent(&answer)?;
+    if let Some(length) = ends_at.filter(|length| *length != blob.size) {
+        let message = format!("the blob should have {} bytes and has {length}", blob.size);
+        return Err(answer.error(ErrorKind::DigestMismatch, message));
+    }
+    match from.checked_sub(starts_at) {
+        Some(0) => Ok(answer.into_stream()),
+        Some(skipped) => Ok(answer.into_stream().skipping(skipped)),
+        None => Err(answer.error(
+            ErrorKind::Malformed,
+            format!("it was asked for bytes from {from} and sends them from {starts_at}"),
+        )),
     }
 }
 

@@ -2,7 +2,8 @@
 //! retry around them. The verbs stand in `manifests`, `blobs` and `upload`.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::SystemTime;
 
 use http::{Method, StatusCode, header};
@@ -11,12 +12,14 @@ use protocol::Registry;
 use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
-use crate::error::{Error, ErrorKind, Operation};
-use crate::lane::{Closed, Lane};
+use crate::error::{Error, ErrorKind, Operation, Retry};
+use crate::guard::NamedBy;
+use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
-use crate::request::{Request, Scope};
+use crate::request::{Payload, Request, Scope};
 use crate::retry::{RetryPolicy, parse_retry_after};
 use crate::transport::{Transport, system_roots, with_certificates};
+use crate::upload::Refusals;
 
 /// A client for all registries. Cheap to clone; clones share connections, tokens and permits.
 #[derive(Clone)]
@@ -30,7 +33,10 @@ struct Shared {
     /// For registries with certificates of their own.
     special: HashMap<Registry, Transport>,
     usual: Transport,
+    /// For hosts that images name; made when the first image does.
+    strangers: OnceLock<Result<Transport, String>>,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
+    refusals: Refusals,
 }
 
 /// One registry as requests need it.
@@ -38,31 +44,38 @@ struct Shared {
 pub(crate) struct Site {
     pub(crate) home: Endpoint,
     transport: Transport,
-    lane: Arc<Lane>,
+    pub(crate) lane: Arc<Lane>,
 }
 
 impl Client {
     /// A client. Reads the system's certificates; opens no connection.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let roots = system_roots();
-        let usual = Transport::new(roots.clone(), config.timeouts).map_err(ConfigError::Http)?;
+        let transport = |roots| {
+            Transport::new(roots, config.timeouts, NamedBy::Registry).map_err(ConfigError::Http)
+        };
+        let usual = transport(roots.clone())?;
         let mut special = HashMap::new();
         for (registry, of_registry) in &config.registries {
             let Some(pem) = &of_registry.ca_pem else { continue };
             let roots = with_certificates(roots.clone(), pem).map_err(|reason| {
                 ConfigError::Certificates { registry: registry.clone(), reason }
             })?;
-            let transport = Transport::new(roots, config.timeouts).map_err(ConfigError::Http)?;
-            special.insert(registry.clone(), transport);
+            special.insert(registry.clone(), transport(roots)?);
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
-        let lanes = Mutex::default();
-        Ok(Self { shared: Arc::new(Shared { config, auth, special, usual, lanes }) })
+        let (strangers, lanes, refusals) = Default::default();
+        let shared = Shared { config, auth, special, usual, strangers, lanes, refusals };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// How often and how soon requests are tried again.
     pub fn retry_policy(&self) -> RetryPolicy {
         self.shared.config.retry
+    }
+
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.shared.refusals
     }
 
     /// Whether the registry is there and speaks the distribution API; sends no secret, so a
@@ -77,6 +90,20 @@ impl Client {
         }
     }
 
+    /// How many requests a registry gets at once, reads and writes each, while it bears them.
+    pub fn requests_at_once(&self, registry: &Registry) -> usize {
+        self.shared.config.requests_at_once(registry)
+    }
+
+    /// How things stand with each registry that was asked lately, by name.
+    pub fn registries(&self) -> Vec<RegistryStatus> {
+        let lanes = self.shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<_> = lanes.values().map(|lane| lane.status()).collect();
+        drop(lanes);
+        all.sort_unstable_by(|a, b| a.registry.cmp(&b.registry));
+        all
+    }
+
     pub(crate) fn site(&self, operation: Operation, registry: &Registry) -> Result<Site, Error> {
         let shared = &self.shared;
         let plain_http = shared.config.registries.get(registry).is_some_and(|of| of.plain_http);
@@ -88,9 +115,29 @@ impl Client {
         if lanes.len() >= MAX_REGISTRIES {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
-        let new = || Arc::new(Lane::new(shared.config.permits, shared.config.retry.max_wait));
+        let new = || Arc::new(Lane::new(registry, &shared.config));
         let lane = Arc::clone(lanes.entry(registry.clone()).or_insert_with(new));
         Ok(Site { home, transport, lane })
+    }
+
+    /// A host that an image names. It is dialled as a registry is only where the configuration
+    /// says how.
+    pub(crate) fn foreign_site(
+        &self,
+        operation: Operation,
+        host: &Registry,
+        home: Endpoint,
+    ) -> Result<Site, Error> {
+        let site = self.site(operation, host)?;
+        let shared = &self.shared;
+        if shared.config.registries.contains_key(host) {
+            return Ok(Site { home, ..site });
+        }
+        let new = || Transport::new(system_roots(), shared.config.timeouts, NamedBy::Image);
+        let transport = shared.strangers.get_or_init(new).clone();
+        let transport = transport
+            .map_err(|message| Error::new(ErrorKind::Unsupported, operation, host, message))?;
+        Ok(Site { home, transport, ..site })
     }
 
     /// Sends a request that can be sent twice; Ok is a 2xx.
@@ -100,6 +147,46 @@ impl Client {
         request: Request,
         scope: Option<&Scope>,
     ) -> Result<Answer, Error> {
+        let send = |once, permit| async move {
+            let mut answer = Box::pin(self.once(site, once, scope)).await?;
+            answer.permit = Some(permit);
+            Ok(answer)
+        };
+        self.tries(site, request, send).await
+    }
+
+    /// Does the same, and makes of the answer what it means. Each try is seen through in a task
+    /// of its own, whoever stops waiting for it: for requests that leave something at the
+    /// registry which nobody could give up without the answer.
+    pub(crate) async fn request_to_the_end<T: Send + 'static>(
+        &self,
+        site: &Site,
+        request: Request,
+        scope: &Scope,
+        meaning: fn(&Self, Site, &Scope, Answer) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let send = |once, permit| {
+            let (client, site, scope) = (self.clone(), site.clone(), scope.clone());
+            async move {
+                let sent = tokio::spawn(async move {
+                    let mut answer = Box::pin(client.once(&site, once, Some(&scope))).await?;
+                    answer.permit = Some(permit);
+                    meaning(&client, site, &scope, answer)
+                });
+                // It is cancelled by nobody but the runtime's end, which ends this as well.
+                sent.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()))
+            }
+        };
+        self.tries(site, request, send).await
+    }
+
+    /// Sends a request as often as it takes, each time under a permit.
+    async fn tries<T, Sent: Future<Output = Result<T, Error>>>(
+        &self,
+        site: &Site,
+        request: Request,
+        send: impl Fn(Request, Permit) -> Sent + Copy,
+    ) -> Result<T, Error> {
         // Each try has a request of its own: one with a stream in it cannot be borrowed by a
         // future that moves between threads.
         let attempt = move || {
@@ -108,16 +195,17 @@ impl Client {
             });
             async move {
                 let once = once?;
-                let permit = site.lane.enter(&once.method).await.map_err(|Closed(left)| {
-                    once.error(ErrorKind::RateLimited, "the registry asked for a pause")
-                        .retry_after(Some(left))
-                })?;
-                let mut answer = Box::pin(self.once(site, once, scope)).await?;
-                answer.permit = Some(permit);
-                Ok(answer)
+                let permit = site.lane.enter(&once.method).await;
+                let permit = permit.map_err(|closed| unsent(&once, &closed))?;
+                send(once, permit).await
             }
         };
-        self.shared.config.retry.run_request(attempt).await
+        // Waiting for a dead registry is for who has a queue, not for who holds up others.
+        let retry = |error: &Error| match site.lane.is_dead() {
+            true => Retry::Never,
+            false => error.retry(),
+        };
+        self.shared.config.retry.run(attempt, retry, ToString::to_string).await
     }
 
     /// Sends a request once, under a permit that the caller holds; Ok is a 2xx.
@@ -127,8 +215,21 @@ impl Client {
         request: Request,
         scope: Option<&Scope>,
     ) -> Result<Answer, Error> {
-        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await?;
+        let pass = site.lane.pass().await.map_err(|closed| unsent(&request, &closed))?;
+        let has_stream = matches!(request.payload, Payload::Stream { .. });
+        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await;
+        let sent = match sent {
+            Ok(sent) => sent,
+            Err(error) => {
+                pass.broke(&error, has_stream);
+                return Err(error);
+            }
+        };
         let answer = sent.answer;
+        pass.answered(answer.status);
+        if site.home.is_home_of(&answer.url) {
+            site.lane.note_quota(&answer.headers);
+        }
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -148,5 +249,17 @@ impl Client {
             .retry_after(after)
             .anonymously(sent.anonymous)
             .with_stale_token(sent.stale))
+    }
+}
+
+/// Why the lane did not let a request go.
+fn unsent(request: &Request, closed: &Closed) -> Error {
+    match closed {
+        Closed::Paused(left) => request
+            .error(ErrorKind::RateLimited, "the registry asked for a pause")
+            .retry_after(Some(*left)),
+        Closed::Dead(refused) => request
+            .error(ErrorKind::Unreachable, format!("{} {refused}", request.registry))
+            .retry_after(Some(refused.after)),
     }
 }

@@ -2,6 +2,7 @@
 //! of a registry is.
 
 use std::collections::HashMap;
+use std::num::{NonZeroU16, NonZeroU32};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use protocol::Registry;
 use url::Url;
 
 use crate::credentials::{Anonymous, Credentials};
+use crate::lane::CircuitPolicy;
 use crate::limits;
 use crate::retry::RetryPolicy;
 
@@ -22,6 +24,11 @@ pub struct RegistryConfig {
     pub ca_pem: Option<Vec<u8>>,
     /// Speak HTTP without TLS. Credentials then go over the wire in the clear.
     pub plain_http: bool,
+    /// Requests a second; after a rest as many at once. None is as fast as it answers: most
+    /// registries bear that, and those that do not say so by 429 and `Retry-After`.
+    pub requests_per_second: Option<NonZeroU32>,
+    /// Requests at once, reads and writes each, in place of [`ClientConfig::permits`].
+    pub requests_at_once: Option<NonZeroU16>,
 }
 
 /// How long silence is borne; there is no limit on a whole transfer.
@@ -59,6 +66,15 @@ pub struct ClientConfig {
     pub retry: RetryPolicy,
     /// Requests at once to one registry, reads and writes each.
     pub permits: usize,
+    /// When a registry is taken for dead, and for how long.
+    pub circuit: CircuitPolicy,
+}
+
+impl ClientConfig {
+    pub(crate) fn requests_at_once(&self, registry: &Registry) -> usize {
+        let special = self.registries.get(registry).and_then(|of| of.requests_at_once);
+        special.map_or(self.permits, |most| most.get().into()).max(1)
+    }
 }
 
 impl Default for ClientConfig {
@@ -69,6 +85,7 @@ impl Default for ClientConfig {
             timeouts: Timeouts::default(),
             retry: RetryPolicy::default(),
             permits: limits::PERMITS,
+            circuit: CircuitPolicy::default(),
         }
     }
 }

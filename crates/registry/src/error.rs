@@ -18,6 +18,8 @@ use crate::limits::{MAX_ERROR_CODES, MAX_MESSAGE_CHARS};
 pub enum Operation {
     /// Asking whether the registry is there.
     Ping,
+    /// Finding out who we are there.
+    FindCredentials,
     /// Fetching a token.
     FetchToken,
     /// Looking a manifest up.
@@ -26,16 +28,22 @@ pub enum Operation {
     GetManifest,
     /// Writing a manifest.
     PutManifest,
+    /// Listing what refers to a manifest.
+    ListReferrers,
     /// Looking a blob up.
     HeadBlob,
     /// Reading a blob.
     GetBlob,
+    /// Reading a foreign layer from where its owner keeps it.
+    GetForeignBlob,
     /// Mounting a blob from another repository.
     MountBlob,
     /// Opening an upload.
     StartUpload,
     /// Writing a blob.
     PutBlob,
+    /// Asking how far an upload is.
+    UploadStatus,
     /// Giving an upload up.
     CancelUpload,
 }
@@ -44,15 +52,19 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Ping => "ping",
+            Self::FindCredentials => "find the credentials",
             Self::FetchToken => "fetch a token",
             Self::HeadManifest => "look up the manifest",
             Self::GetManifest => "read the manifest",
             Self::PutManifest => "write the manifest",
+            Self::ListReferrers => "list the referrers of",
             Self::HeadBlob => "look up the blob",
             Self::GetBlob => "read the blob",
+            Self::GetForeignBlob => "read the foreign layer",
             Self::MountBlob => "mount the blob",
             Self::StartUpload => "open an upload",
             Self::PutBlob => "write the blob",
+            Self::UploadStatus => "ask how far the upload is",
             Self::CancelUpload => "give up the upload",
         })
     }
@@ -63,6 +75,8 @@ impl fmt::Display for Operation {
 pub enum ErrorKind {
     /// There is no such repository, manifest or blob.
     NotFound,
+    /// Our own credentials cannot be found, so the registry was not asked.
+    NoCredentials,
     /// The registry wants credentials, or other ones.
     Unauthorized,
     /// The registry knows us and says no.
@@ -114,6 +128,7 @@ struct Details {
     retry_after: Option<Duration>,
     anonymous: bool,
     stale_token: bool,
+    chunks_to_try: bool,
 }
 
 impl Error {
@@ -135,6 +150,7 @@ impl Error {
             retry_after: None,
             anonymous: false,
             stale_token: false,
+            chunks_to_try: false,
         }))
     }
 
@@ -175,6 +191,13 @@ impl Error {
     #[must_use]
     pub(crate) fn with_stale_token(mut self, stale: bool) -> Self {
         self.0.stale_token = stale;
+        self
+    }
+
+    /// Marks a refusal of what can be sent in chunks, or in smaller ones.
+    #[must_use]
+    pub(crate) fn with_chunks_to_try(mut self) -> Self {
+        self.0.chunks_to_try = true;
         self
     }
 
@@ -221,12 +244,17 @@ impl Error {
     /// Whether the same request can go well later.
     pub fn retry(&self) -> Retry {
         match self.0.kind {
-            _ if self.0.stale_token => Retry::Later { after: Duration::ZERO },
+            _ if self.0.stale_token || self.0.chunks_to_try => {
+                Retry::Later { after: Duration::ZERO }
+            }
             ErrorKind::RateLimited
             | ErrorKind::Unreachable
             | ErrorKind::Timeout
             | ErrorKind::DigestMismatch
             | ErrorKind::Server => Retry::Later { after: self.0.retry_after.unwrap_or_default() },
+            ErrorKind::NoCredentials => {
+                self.0.retry_after.map_or(Retry::Never, |after| Retry::Later { after })
+            }
             ErrorKind::NotFound
             | ErrorKind::Unauthorized
             | ErrorKind::Denied
@@ -268,7 +296,7 @@ pub(crate) fn redacted(url: &Url) -> String {
 }
 
 /// One line of at most [`MAX_MESSAGE_CHARS`] characters.
-fn presentable(text: &str) -> String {
+pub(crate) fn presentable(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut shown: String =
         line.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect();
@@ -316,7 +344,9 @@ fn kind_of(status: StatusCode, codes: &[String]) -> ErrorKind {
         "TOOMANYREQUESTS" => Some(ErrorKind::RateLimited),
         "DENIED" => Some(ErrorKind::Denied),
         "UNSUPPORTED" => Some(ErrorKind::Unsupported),
-        "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN" => Some(ErrorKind::NotFound),
+        "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "BLOB_UNKNOWN" | "MANIFEST_BLOB_UNKNOWN" => {
+            Some(ErrorKind::NotFound)
+        }
         "DIGEST_INVALID" => Some(ErrorKind::DigestMismatch),
         _ => None,
     });
@@ -378,9 +408,11 @@ mod tests {
     #[test]
     fn the_status_and_then_the_code_decide_the_kind() {
         let denied = br#"{"errors":[{"code":"DENIED","message":"no"}]}"#;
+        let lacking = br#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN"}]}"#;
         for (status, body, kind) in [
             (401, denied.as_slice(), ErrorKind::Unauthorized),
             (400, denied, ErrorKind::Denied),
+            (400, lacking, ErrorKind::NotFound),
             (403, b"", ErrorKind::Denied),
             (400, b"", ErrorKind::Malformed),
             (500, b"", ErrorKind::Server),

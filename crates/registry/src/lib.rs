@@ -1,10 +1,12 @@
 //! A client for OCI registries: layers of one concern each below, verbs over descriptors above.
 //!
 //! ```text
-//! manifests, blobs, upload     the verbs: what a caller wants
+//! manifests, referrers,        the verbs: what a caller wants
+//! blobs, upload, foreign
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
-//!     lane                     how many at once, and whether this registry asked us to wait
+//!     lane                     how many at once and a second; whether this registry asked us
+//!                              to wait, or is dead
 //!       auth                   challenges, tokens, and which secret goes where
 //!         redirect             where else to look, without our secrets
 //!           transport, guard   one request on the wire; idle timeouts, caps, addresses
@@ -16,17 +18,20 @@
 mod answer;
 mod auth;
 mod blobs;
+mod cache;
 mod client;
 mod config;
 mod credentials;
 mod descriptor;
 mod error;
+mod foreign;
 mod guard;
 mod hasher;
 mod lane;
 pub mod limits;
 mod manifests;
 mod redirect;
+mod referrers;
 mod request;
 mod retry;
 mod transport;
@@ -35,9 +40,14 @@ mod upload;
 pub use answer::BlobStream;
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, RegistryConfig, Timeouts};
-pub use credentials::{Anonymous, Credential, Credentials, CredentialsError, DockerConfig};
+pub use credentials::{
+    Anonymous, Credential, Credentials, CredentialsError, DockerConfig, HelperError, HelperProblem,
+    HelperRules,
+};
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry};
 pub use hasher::Hasher;
+pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
+pub use referrers::Referrer;
 pub use retry::RetryPolicy;
-pub use upload::{BodyError, Mount, Upload};
+pub use upload::{BodyError, Mount, Portion, Upload};

@@ -14,6 +14,10 @@ use crate::hasher::Hasher;
 use crate::limits::MAX_MANIFEST_BYTES;
 use crate::request::{Payload, Request, Scope};
 
+/// The subject of a manifest that a registry took note of (distribution-spec, "Pushing
+/// Manifests with Subject").
+const SUBJECT: &str = "oci-subject";
+
 /// The digest that a registry says its answer has.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
@@ -84,7 +88,9 @@ impl Client {
         Ok((Descriptor { media_type, digest, size }, bytes))
     }
 
-    /// Writes a manifest under a tag or its digest, byte for byte.
+    /// Writes a manifest under a tag or its digest, byte for byte. Tells which subject the
+    /// registry says it will list the manifest under; None where it has no referrers API, or
+    /// the manifest no subject.
     pub async fn put_manifest(
         &self,
         registry: &Registry,
@@ -92,7 +98,7 @@ impl Client {
         reference: &ManifestRef,
         media_type: &MediaType,
         bytes: &Bytes,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Digest>, Error> {
         let operation = Operation::PutManifest;
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/manifests/{reference}"));
@@ -108,7 +114,7 @@ impl Client {
                 let message = format!("it keeps the manifest as {stated}, which it is not");
                 Err(answer.error(ErrorKind::DigestMismatch, message))
             }
-            _ => Ok(()),
+            _ => Ok(answer.header(SUBJECT).and_then(|subject| subject.parse().ok())),
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use backon::{ExponentialBuilder, Retryable};
 
-use crate::error::{Error, Retry};
+use crate::error::Retry;
 use crate::limits;
 
 /// How often and how soon a request is tried again.
@@ -75,14 +75,6 @@ impl RetryPolicy {
             Retry::Never => jittered,
         }
     }
-
-    pub(crate) async fn run_request<T, F, Fut>(&self, attempt: F) -> Result<T, Error>
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<T, Error>>,
-    {
-        self.run(attempt, Error::retry, ToString::to_string).await
-    }
 }
 
 /// The time that a `Retry-After` names, in seconds or as a date (RFC 9110, section 10.2.3).
@@ -107,6 +99,17 @@ mod tests {
         assert_eq!(parse("Thu, 01 Jan 1970 00:01:00 GMT"), Some(Duration::from_secs(60)));
         assert_eq!(parse("99999999999"), Some(limits::MAX_RETRY_AFTER));
         assert_eq!(parse("soon"), None);
+    }
+
+    #[test]
+    fn the_jitter_is_full() {
+        let policy = RetryPolicy::default();
+        let later = Retry::Later { after: Duration::ZERO };
+        let pauses: Vec<_> =
+            (0..200).map(|_| policy.pause(later, Duration::from_secs(1))).collect();
+        assert!(pauses.iter().all(|pause| *pause <= Duration::from_secs(1)));
+        assert!(pauses.iter().any(|pause| *pause < Duration::from_millis(200)));
+        assert!(pauses.iter().any(|pause| *pause > Duration::from_millis(800)));
     }
 
     #[test]

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::answer::Answer;
 use crate::config::Timeouts;
 use crate::error::{Error, ErrorKind};
-use crate::guard::{self, GuardedResolver};
+use crate::guard::{self, GuardedResolver, NamedBy};
 use crate::limits::{IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_PER_HOST};
 use crate::request::{BodyStream, Payload, Request};
 use crate::upload::BodyError;
@@ -33,6 +33,7 @@ const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"))
 pub(crate) struct Transport {
     http: reqwest::Client,
     timeouts: Timeouts,
+    named_by: NamedBy,
 }
 
 /// The certificates that the system trusts; none where the system has none, as in an image
@@ -58,7 +59,11 @@ pub(crate) fn with_certificates(
 }
 
 impl Transport {
-    pub(crate) fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
+    pub(crate) fn new(
+        roots: RootCertStore,
+        timeouts: Timeouts,
+        named_by: NamedBy,
+    ) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -78,16 +83,17 @@ impl Transport {
             .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
             .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
             .tcp_nodelay(true)
-            .dns_resolver(GuardedResolver)
+            .dns_resolver(GuardedResolver(named_by))
             .build()
             .map_err(words_of)?;
-        Ok(Self { http, timeouts })
+        Ok(Self { http, timeouts, named_by })
     }
 
     /// Sends a request and waits for the head of its answer. Each status is an answer; an error
     /// is none that came.
     pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
-        guard::check(&request.url).map_err(|reason| request.error(ErrorKind::Denied, reason))?;
+        guard::check(&request.url, self.named_by)
+            .map_err(|reason| request.error(ErrorKind::Denied, reason))?;
         let Request { operation, registry, method, url, headers, payload } = request;
         let builder = self.http.request(method, url.clone()).headers(headers);
         let failed =

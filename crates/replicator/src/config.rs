@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use copy::{Copier, ForeignLayers, MediaType, Platform, Referrers, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -15,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::create_repository::CreateRepository;
 use crate::freshness::{Freshness, FreshnessError, Rule};
 use crate::front::callers::Callers;
 use crate::ledger::{LedgerUrlError, Settings};
@@ -45,6 +47,8 @@ pub(crate) struct Config {
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
     pub(crate) registries: Registries,
+    /// What of an image is copied.
+    pub(crate) scope: Scope,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -67,8 +71,10 @@ pub(crate) struct Front {
 pub(crate) struct Registries {
     /// Those of which something must be said.
     pub(crate) special: HashMap<Registry, RegistryConfig>,
-    /// Who we are to them.
+    /// Who we are to them: a docker config, with the helpers that it names.
     pub(crate) credentials: DockerConfig,
+    /// For targets that want a repository created before anything is pushed into it.
+    pub(crate) create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -96,6 +102,14 @@ struct RegistriesFile {
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
     credentials: Option<PathBuf>,
+    #[serde(default)]
+    target: CreationFile,
+}
+
+/// What `copy` needs of the target.
+#[derive(Default, Deserialize)]
+struct CreationFile {
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -119,6 +133,7 @@ struct TargetFile {
     root: String,
     #[serde(default)]
     naming: Naming,
+    create_repository: Option<CreateRepository>,
 }
 
 #[derive(Deserialize)]
@@ -127,6 +142,8 @@ struct RegistryFile {
     ca: Option<PathBuf>,
     #[serde(default)]
     plain_http: bool,
+    requests_per_second: Option<NonZeroU32>,
+    requests_at_once: Option<NonZeroU16>,
 }
 
 #[derive(Default, Deserialize)]
@@ -139,6 +156,37 @@ struct QueueFile {
 #[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
+    #[serde(default)]
+    platforms: Vec<Platform>,
+    #[serde(default)]
+    referrers: ReferrersFile,
+    #[serde(default)]
+    foreign_layers: ForeignLayers,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct ReferrersFile {
+    enabled: bool,
+    artifact_types: Vec<MediaType>,
+}
+
+impl Default for ReferrersFile {
+    fn default() -> Self {
+        Self { enabled: true, artifact_types: Vec::new() }
+    }
+}
+
+impl CopyFile {
+    fn scope(self) -> Scope {
+        let ReferrersFile { enabled, artifact_types } = self.referrers;
+        let referrers = match (enabled, artifact_types.is_empty()) {
+            (false, _) => Referrers::Nothing,
+            (true, true) => Referrers::All,
+            (true, false) => Referrers::OfTypes(artifact_types),
+        };
+        Scope { platforms: self.platforms, referrers, foreign_layers: self.foreign_layers }
+    }
 }
 
 impl Config {
@@ -152,26 +200,37 @@ impl Config {
             ledger: load_ledger(&file.ledger, &file.queue)?,
             freshness: Freshness::new(file.freshness)?,
             target: target.with_naming(file.target.naming),
-            registries: load_registries(&file.registries, file.credentials.as_deref())?,
+            registries: Registries {
+                create_repository: file.target.create_repository,
+                ..load_registries(&file.registries, file.credentials.as_deref())?
+            },
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
+            scope: file.copy.scope(),
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
         })
     }
 }
 
 impl Registries {
-    /// Reads only what is said of registries and credentials in the configuration at `path`.
+    /// Reads only what is said of registries, credentials and creating repositories in the
+    /// configuration at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: RegistriesFile = parse_yaml(path)?;
-        load_registries(&file.registries, file.credentials.as_deref())
+        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
+        Ok(Self { create_repository: file.target.create_repository, ..registries })
     }
 
-    /// A client that knows them.
-    pub(crate) fn client(self) -> Result<Client, registry::ConfigError> {
-        Client::new(ClientConfig {
+    /// A copier that knows them, of what is in `scope`.
+    pub(crate) fn copier(self, scope: Scope) -> Result<Copier, registry::ConfigError> {
+        let client = Client::new(ClientConfig {
             registries: self.special,
             credentials: Arc::new(self.credentials),
             ..ClientConfig::default()
+        })?;
+        let copier = Copier::new(client, copy::Limits::default()).with_scope(scope);
+        Ok(match self.create_repository {
+            Some(create) => copier.with_repositories(Arc::new(create)),
+            None => copier,
         })
     }
 }
@@ -217,7 +276,12 @@ fn load_registries(
             Some(path) => Some(read(&format!("registries.\"{name}\".ca"), path)?),
             None => None,
         };
-        let config = RegistryConfig { ca_pem, plain_http: file.plain_http };
+        let config = RegistryConfig {
+            ca_pem,
+            plain_http: file.plain_http,
+            requests_per_second: file.requests_per_second,
+            requests_at_once: file.requests_at_once,
+        };
         if special.insert(registry, config).is_some() {
             return Err(ConfigError::Twice { registry: name.clone() });
         }
@@ -227,7 +291,7 @@ fn load_registries(
             .map_err(|error| unusable("credentials", path, &error))?,
         None => DockerConfig::default(),
     };
-    Ok(Registries { special, credentials })
+    Ok(Registries { special, credentials, create_repository: None })
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {

@@ -9,11 +9,12 @@ use protocol::{ImageReference, Replica};
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
 
-/// Copies `source` to `target`.
+/// Copies `source` to `target`, or repairs what is there.
 pub(crate) async fn copy(
     copier: &Copier,
     source: ImageReference,
     target: ImageReference,
+    repair: bool,
 ) -> Result<Outcome, CopyError> {
     let job = Job { source, replica: Replica { reference: target, keeper: None } };
     let tracker = Tracker::default();
@@ -32,8 +33,14 @@ pub(crate) async fn copy(
             ));
         }
     };
+    let copied = async {
+        match repair {
+            false => copier.copy(&job, &tracker).await,
+            true => copier.repair(&job, &tracker).await,
+        }
+    };
     let result = tokio::select! {
-        result = copier.copy(&job, &tracker) => result,
+        result = copied => result,
         () = shown => unreachable!("the bar is drawn for ever"),
     };
     bar.finish_and_clear();

@@ -8,20 +8,23 @@ mod cli;
 mod clock;
 mod config;
 mod copy_command;
+mod create_repository;
 mod freshness;
 mod front;
 mod ledger;
 mod metrics;
 mod serve;
 mod status;
+mod verify_command;
 mod workers;
 
 use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use copy::Copier;
+use copy::{Copier, CopyError, Limits, Scope, Verifier};
 use protocol::ImageReference;
+use registry::Retry;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Exit};
@@ -49,32 +52,65 @@ fn run(command: Command) -> Exit {
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
-        Command::Copy { source, target, config } => {
-            runtime.block_on(copy_one(source, target, config.as_deref()))
+        Command::Copy { source, target, config, scope, repair } => {
+            match copier(config.as_deref(), scope.into()) {
+                Ok(copier) => runtime.block_on(copy_one(&copier, source, target, repair)),
+                Err(exit) => exit,
+            }
+        }
+        Command::Verify { target, quick, config } => {
+            match copier(config.as_deref(), Scope::default()) {
+                Ok(copier) => runtime.block_on(verify_one(&copier, target, quick)),
+                Err(exit) => exit,
+            }
         }
     }
 }
 
-async fn copy_one(source: ImageReference, target: ImageReference, config: Option<&Path>) -> Exit {
-    let registries = match config.map(Registries::load).transpose() {
-        Ok(registries) => registries.unwrap_or_default(),
-        Err(error) => return fail(Exit::Usage, &error.to_string()),
-    };
-    let client = match registries.client() {
-        Ok(client) => client,
-        Err(error) => return fail(Exit::Failed, &error.to_string()),
-    };
-    let copier = Copier::new(client, copy::Limits::default());
-    match copy_command::copy(&copier, source, target.clone()).await {
+/// What the commands of a person ask registries with.
+fn copier(config: Option<&Path>, scope: Scope) -> Result<Copier, Exit> {
+    let registries = config.map(Registries::load).transpose();
+    let registries = registries.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
+    let copier = registries.unwrap_or_default().copier(scope);
+    copier.map_err(|error| fail(Exit::Failed, &error.to_string()))
+}
+
+async fn copy_one(
+    copier: &Copier,
+    source: ImageReference,
+    target: ImageReference,
+    repair: bool,
+) -> Exit {
+    match copy_command::copy(copier, source, target.clone(), repair).await {
         Ok(outcome) => {
             println!("{}@{}", target.name(), outcome.digest);
             Exit::Done
         }
-        Err(error) => match error.retry() {
-            registry::Retry::Never => fail(Exit::Refused, &error.to_string()),
-            registry::Retry::Later { .. } => fail(Exit::Failed, &error.to_string()),
-        },
+        Err(error) => fail_for(&error),
     }
+}
+
+async fn verify_one(copier: &Copier, target: ImageReference, quick: bool) -> Exit {
+    let verifier = Verifier::new(copier.client().clone(), Limits::default());
+    let report = match quick {
+        false => verifier.verify(&target).await,
+        true => verifier.verify_quick(&target).await,
+    };
+    match report {
+        Ok(report) => {
+            print!("{}", verify_command::Text { report: &report, quick });
+            if report.is_right() { Exit::Done } else { Exit::Damaged }
+        }
+        Err(error) => fail_for(&error),
+    }
+}
+
+fn fail_for(error: &CopyError) -> Exit {
+    let exit = match error.retry() {
+        Retry::Never => Exit::Refused,
+        Retry::Later { .. } => Exit::Failed,
+    };
+    fail(exit, &error.to_string())
 }
 
 /// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person. The
@@ -84,7 +120,9 @@ fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.command {
         Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
-        Command::Copy { .. } => logs.with_target(false).without_time().init(),
+        Command::Copy { .. } | Command::Verify { .. } => {
+            logs.with_target(false).without_time().init();
+        }
     }
     Ok(())
 }

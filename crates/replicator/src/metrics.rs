@@ -11,6 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use registry::{CircuitState, RegistryStatus};
 
 use crate::clock::Timestamp;
 use crate::ledger::Figures;
@@ -34,6 +35,7 @@ struct Shared {
     replicas: Family<StateLabels, Gauge>,
     queue_length: Family<PriorityLabels, Gauge>,
     queue_age_seconds: Family<PriorityLabels, Gauge>,
+    registries: Registries,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -55,6 +57,22 @@ struct StateLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct PriorityLabels {
     priority: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RegistryLabels {
+    registry: String,
+}
+
+/// How things stand with each registry. The client remembers a bounded number of them.
+#[derive(Default)]
+struct Registries {
+    in_flight: Family<RegistryLabels, Gauge>,
+    allowed: Family<RegistryLabels, Gauge>,
+    paused_seconds: Family<RegistryLabels, Gauge>,
+    circuit_open: Family<RegistryLabels, Gauge>,
+    ratelimit_limit: Family<RegistryLabels, Gauge>,
+    ratelimit_remaining: Family<RegistryLabels, Gauge>,
 }
 
 impl fmt::Debug for Metrics {
@@ -102,6 +120,8 @@ impl Default for Metrics {
             "How long the one has waited that has waited longest, by priority",
             queue_age_seconds.clone(),
         );
+        let registries = Registries::default();
+        registries.register(&mut registry);
         let shared = Shared {
             registry,
             triggers,
@@ -113,6 +133,7 @@ impl Default for Metrics {
             replicas,
             queue_length,
             queue_age_seconds,
+            registries,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -138,8 +159,13 @@ impl Metrics {
         self.shared.copied_bytes.inc_by(bytes_moved);
     }
 
-    /// The text of `/metrics`, with the ledger's figures of the moment `now`.
-    pub(crate) fn render(&self, figures: &Figures, now: Timestamp) -> String {
+    /// The text of `/metrics`, with the ledger's and the client's figures of the moment `now`.
+    pub(crate) fn render(
+        &self,
+        figures: &Figures,
+        now: Timestamp,
+        registries: &[RegistryStatus],
+    ) -> String {
         let Shared { replicas, queue_length, queue_age_seconds, registry, .. } = &*self.shared;
         for state in State::ALL {
             let count = figures.states.iter().find(|(other, _)| *other == state);
@@ -154,10 +180,75 @@ impl Metrics {
             queue_length.get_or_create(&labels).set(signed(length));
             queue_age_seconds.get_or_create(&labels).set(signed(age_s));
         }
+        self.shared.registries.set(registries);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, registry);
         text
+    }
+}
+
+impl Registries {
+    fn register(&self, registry: &mut Registry) {
+        let figures = [
+            ("registry_requests_in_flight", "Requests under way", &self.in_flight),
+            (
+                "registry_requests_allowed",
+                "Requests that a registry gets at once, reads and writes each",
+                &self.allowed,
+            ),
+            (
+                "registry_paused_seconds",
+                "How long a registry that asked for it is left alone yet",
+                &self.paused_seconds,
+            ),
+            (
+                "registry_circuit_open",
+                "1 while a registry does not answer and is left alone",
+                &self.circuit_open,
+            ),
+            (
+                "registry_ratelimit_limit",
+                "Requests in one window of a registry's rate limit, as it says",
+                &self.ratelimit_limit,
+            ),
+            (
+                "registry_ratelimit_remaining",
+                "Requests left of them, as it says",
+                &self.ratelimit_remaining,
+            ),
+        ];
+        for (name, help, family) in figures {
+            registry.register(name, help, family.clone());
+        }
+    }
+
+    fn set(&self, all: &[RegistryStatus]) {
+        for family in [
+            &self.in_flight,
+            &self.allowed,
+            &self.paused_seconds,
+            &self.circuit_open,
+            &self.ratelimit_limit,
+            &self.ratelimit_remaining,
+        ] {
+            family.clear();
+        }
+        for status in all {
+            let labels = RegistryLabels { registry: status.registry.to_string() };
+            let set = |family: &Family<RegistryLabels, Gauge>, value: u64| {
+                family.get_or_create(&labels).set(signed(value));
+            };
+            set(&self.in_flight, status.in_flight as u64);
+            set(&self.allowed, status.allowed as u64);
+            set(&self.paused_seconds, status.paused_for.unwrap_or_default().as_secs());
+            set(&self.circuit_open, u64::from(status.circuit != CircuitState::Closed));
+            let Some(quota) = &status.quota else { continue };
+            set(&self.ratelimit_remaining, quota.remaining);
+            if let Some(limit) = quota.limit {
+                set(&self.ratelimit_limit, limit);
+            }
+        }
     }
 }
 
@@ -168,19 +259,26 @@ fn signed(figure: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use http::Method;
+    use registry::{Client, ClientConfig, ManifestRef, RegistryConfig};
+    use testkit::{Fault, Kind, ScriptedRegistry, When};
+
     use super::*;
+
+    const NOW: Timestamp = Timestamp::from_ms(100_000);
 
     #[test]
     fn the_ledger_and_its_queue_are_shown_with_what_there_is_none_of() {
-        let now = Timestamp::from_ms(100_000);
         let figures = Figures {
             states: vec![(State::Stale, 2), (State::Wanted, 7)],
             waiting: vec![(Priority::Soon, 7, Timestamp::from_ms(40_000))],
         };
         let metrics = Metrics::default();
-        metrics.render(&figures, now);
+        metrics.render(&figures, NOW, &[]);
         let later = Figures { states: vec![(State::Stale, 1)], ..figures };
-        let text = metrics.render(&later, now);
+        let text = metrics.render(&later, NOW, &[]);
         for line in [
             "image_replicator_replicas{state=\"stale\"} 1",
             "image_replicator_replicas{state=\"wanted\"} 0",
@@ -190,5 +288,33 @@ mod tests {
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in {text}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_rate_limit_of_a_registry_is_shown() {
+        let server = ScriptedRegistry::start().await;
+        for (name, value) in [("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "7")] {
+            let each = When::each(Method::HEAD, Kind::Manifest);
+            server.script(each, Fault::With(name, value.to_owned()));
+        }
+        let host: protocol::Registry = server.host().parse().unwrap();
+        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
+        let registries = HashMap::from([(host.clone(), plain)]);
+        let client = Client::new(ClientConfig { registries, ..ClientConfig::default() }).unwrap();
+        let tag = ManifestRef::Tag("v1".parse().unwrap());
+        client.head_manifest(&host, &"app".parse().unwrap(), &tag).await.unwrap();
+
+        let metrics = Metrics::default();
+        let figures = Figures::default();
+        let text = metrics.render(&figures, NOW, &client.registries());
+        for line in [
+            format!("image_replicator_registry_ratelimit_limit{{registry=\"{host}\"}} 100"),
+            format!("image_replicator_registry_ratelimit_remaining{{registry=\"{host}\"}} 7"),
+            format!("image_replicator_registry_requests_allowed{{registry=\"{host}\"}} 16"),
+            format!("image_replicator_registry_circuit_open{{registry=\"{host}\"}} 0"),
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} in {text}");
+        }
+        assert!(!metrics.render(&figures, NOW, &[]).contains(host.as_str()));
     }
 }

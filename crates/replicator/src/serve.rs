@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use copy::Copier;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -26,8 +25,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = Copier::new(config.registries.client()?, copy::Limits::default())
-        .with_origins(ledger.places());
+    let copier = config.registries.copier(config.scope)?.with_origins(ledger.places());
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)
@@ -41,6 +39,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let status = Status {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
+        client: copier.client().clone(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));

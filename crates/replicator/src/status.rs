@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use registry::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -16,12 +17,14 @@ use crate::metrics::Metrics;
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 /// What the status listener shows. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Status {
     /// What was asked for, and what became of it.
     pub(crate) ledger: Ledger,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// How things stand with registries.
+    pub(crate) client: Client,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -58,7 +61,8 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
     match status.ledger.figures().await {
         Ok(figures) => {
-            let text = status.metrics.render(&figures, status.ledger.now());
+            let registries = status.client.registries();
+            let text = status.metrics.render(&figures, status.ledger.now(), &registries);
             (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text)
         }
         Err(error) => {

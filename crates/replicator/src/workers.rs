@@ -19,6 +19,10 @@ use crate::metrics::Metrics;
 /// ones wake it at once.
 const IDLE_LOOK: Duration = Duration::from_secs(1);
 
+/// Workers that one source registry leaves to the others, however much of it is due: a registry
+/// that is slow then holds up no other one, and one that is alone in a cluster has the rest.
+const WORKERS_FOR_OTHERS: usize = 1;
+
 /// How long to wait after the ledger failed.
 const LEDGER_PAUSE: Duration = Duration::from_secs(1);
 
@@ -145,10 +149,9 @@ impl Workers {
     }
 }
 
-/// How many workers one source registry gets while others wait: half, so that one which is slow
-/// holds up no other, and one that all want is not left with a single line.
+/// How many workers one source registry gets.
 fn share_of_one_registry(workers: u16) -> usize {
-    usize::from(workers / 2).max(1)
+    usize::from(workers).saturating_sub(WORKERS_FOR_OTHERS).max(1)
 }
 
 fn is_final(error: &LedgerError) -> bool {
@@ -214,3 +217,6 @@ fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u6
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

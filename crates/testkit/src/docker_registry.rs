@@ -1,9 +1,11 @@
 //! A real registry: Debian's `docker-registry` with TLS and htpasswd, on loopback.
 
 use std::net::TcpListener;
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use protocol::Digest;
 use tempfile::TempDir;
 
 use crate::certificates::Certificates;
@@ -18,7 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct DockerRegistry {
     process: Child,
     port: u16,
-    _files: TempDir,
+    files: TempDir,
 }
 
 impl DockerRegistry {
@@ -57,7 +59,7 @@ impl DockerRegistry {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn();
-        let mut registry = Self { process: started.ok()?, port, _files: files };
+        let mut registry = Self { process: started.ok()?, port, files };
         registry.wait();
         Some(registry)
     }
@@ -66,6 +68,14 @@ impl DockerRegistry {
     #[must_use]
     pub fn host(&self) -> String {
         format!("127.0.0.1:{}", self.port)
+    }
+
+    /// The file in which it keeps a blob or manifest, for all repositories, by sha256.
+    #[must_use]
+    pub fn file_of(&self, digest: &Digest) -> PathBuf {
+        let hex = digest.hex();
+        let blobs = self.files.path().join("data/docker/registry/v2/blobs/sha256");
+        blobs.join(&hex[..2]).join(hex).join("data")
     }
 
     fn wait(&mut self) {

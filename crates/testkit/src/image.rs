@@ -22,6 +22,8 @@ pub mod media {
     pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
     /// Docker's manifest, schema 1, signed.
     pub const SCHEMA1: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
+    /// The type of what is `{}` (image-spec, "Guidance for an Empty Descriptor").
+    pub const EMPTY: &str = "application/vnd.oci.empty.v1+json";
     /// Docker's foreign layer.
     pub const FOREIGN_LAYER: &str = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 }
@@ -88,6 +90,54 @@ impl Image {
         image.blobs.push((config.digest(), config));
         image.blobs.extend(layers);
         image
+    }
+
+    /// An OCI manifest with a config of any type and layers of any type: an artifact.
+    #[must_use]
+    pub fn artifact(config: (&str, &[u8]), layer_type: &str, layers: &[&[u8]]) -> Self {
+        let (config_type, config) = (config.0, Content::from(config.1));
+        let layers: Vec<_> = layers.iter().map(|layer| Content::from(*layer)).collect();
+        let described: Vec<Value> = layers
+            .iter()
+            .map(|layer| describe(layer_type, &layer.digest(), layer.size()))
+            .collect();
+        let manifest = json!({
+            "schemaVersion": 2,
+            "mediaType": media::MANIFEST,
+            "config": describe(config_type, &config.digest(), config.size()),
+            "layers": described,
+        });
+        let mut image = Self::raw(media::MANIFEST, serde_json::to_vec_pretty(&manifest).unwrap());
+        image.blobs.push((config.digest(), config));
+        image.blobs.extend(layers.into_iter().map(|layer| (layer.digest(), layer)));
+        image
+    }
+
+    /// An artifact of a type that refers to another manifest.
+    #[must_use]
+    pub fn referrer(subject: &Self, artifact_type: &str, layer: &[u8]) -> Self {
+        let subject = describe(&subject.media_type, &subject.digest, subject.manifest.len() as u64);
+        Self::artifact((media::EMPTY, b"{}"), artifact_type, &[layer]).edited(|manifest| {
+            manifest["artifactType"] = artifact_type.into();
+            manifest["subject"] = subject;
+            manifest["annotations"] = json!({"org.example.for": "tests"});
+        })
+    }
+
+    /// The same image with its manifest changed, and so with another digest.
+    #[must_use]
+    pub fn edited(&self, edit: impl FnOnce(&mut Value)) -> Self {
+        let mut manifest = serde_json::from_slice(&self.manifest).unwrap();
+        edit(&mut manifest);
+        let manifest = serde_json::to_vec_pretty(&manifest).unwrap();
+        let Self { blobs, children, .. } = self.clone();
+        Self { blobs, children, ..Self::raw(&self.media_type, manifest) }
+    }
+
+    /// The tag under which cosign, or the referrers tag schema, has what belongs to this image.
+    #[must_use]
+    pub fn digest_tag(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.digest.dashed())
     }
 
     /// An OCI index over images, one a platform (`linux/amd64`).

@@ -20,4 +20,5 @@ pub use image::{Image, media};
 pub use postgres::Postgres;
 pub use registry::fault::{Fault, When};
 pub use registry::log::{Kind, Recorded};
+pub use registry::store::Holding;
 pub use registry::{Builder, ScriptedRegistry};

@@ -6,10 +6,12 @@ pub(crate) mod fault;
 pub(crate) mod log;
 mod routes;
 mod serve;
-mod store;
+pub(crate) mod store;
 mod uploads;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -23,7 +25,8 @@ use crate::image::Image;
 use access::Access;
 use fault::{Fault, Script, When};
 use log::{Kind, Recorded};
-use store::Store;
+use store::{Holding, Store};
+use uploads::Rules;
 
 /// How a registry is to be.
 #[derive(Default)]
@@ -31,6 +34,11 @@ pub struct Builder {
     tls: Option<Arc<rustls::ServerConfig>>,
     access: Access,
     dropped_above: Option<u64>,
+    no_referrers: bool,
+    referrers_page: Option<usize>,
+    accepts_sparse: bool,
+    rules: Rules,
+    trusting: bool,
 }
 
 impl Builder {
@@ -62,10 +70,82 @@ impl Builder {
         self
     }
 
+    /// Bearer auth that changes this identity token for tokens (OAuth 2.0), and nothing else.
+    #[must_use]
+    pub fn identity(mut self, token: &str, lifetime: Duration) -> Self {
+        self.access = Access::identity(token, lifetime);
+        self
+    }
+
     /// Uploads of more bytes than this are hashed and not kept.
     #[must_use]
     pub fn drop_uploads_above(mut self, bytes: u64) -> Self {
         self.dropped_above = Some(bytes);
+        self
+    }
+
+    /// No referrers API: 404, and no `OCI-Subject`.
+    #[must_use]
+    pub fn without_referrers(mut self) -> Self {
+        self.no_referrers = true;
+        self
+    }
+
+    /// The referrers API lists so many at once, and a `Link` to the rest.
+    #[must_use]
+    pub fn referrers_page(mut self, referrers: usize) -> Self {
+        self.referrers_page = Some(referrers);
+        self
+    }
+
+    /// Takes manifests that name others which are not here, and foreign layers likewise.
+    #[must_use]
+    pub fn accept_sparse(mut self) -> Self {
+        self.accepts_sparse = true;
+        self
+    }
+
+    /// Chunks below this size, the last one apart, are refused; POST's answer says so.
+    #[must_use]
+    pub fn chunks_of_at_least(mut self, bytes: u64) -> Self {
+        self.rules.min_chunk = Some(bytes);
+        self
+    }
+
+    /// Knows no upload of a blob in one request: a PUT may commit what PATCHes brought, and bring
+    /// nothing itself.
+    #[must_use]
+    pub fn chunks_alone(mut self) -> Self {
+        self.rules.takes_chunks_alone = true;
+        self
+    }
+
+    /// Bodies of uploads above this size get a 413 at once; what still comes is read and
+    /// dropped, as proxies do for a while.
+    #[must_use]
+    pub fn bodies_up_to(mut self, bytes: u64) -> Self {
+        self.rules.max_body = Some(bytes);
+        self
+    }
+
+    /// What came of a request that broke is kept; others forget it.
+    #[must_use]
+    pub fn keeping_what_was_cut(mut self) -> Self {
+        self.rules.keeps_what_was_cut = true;
+        self
+    }
+
+    /// A repository has to be created before anything is written into it.
+    #[must_use]
+    pub fn with_repositories_created_first(mut self) -> Self {
+        self.rules.repositories_are_created_first = true;
+        self
+    }
+
+    /// What comes is kept as it comes: manifests whatever they name, bytes whatever they hash to.
+    #[must_use]
+    pub fn trusting(mut self) -> Self {
+        self.trusting = true;
         self
     }
 
@@ -77,6 +157,12 @@ impl Builder {
             secure: self.tls.is_some(),
             access: self.access,
             dropped_above: self.dropped_above.unwrap_or(u64::MAX),
+            has_referrers: !self.no_referrers,
+            referrers_page: self.referrers_page.unwrap_or(usize::MAX),
+            accepts_sparse: self.accepts_sparse,
+            rules: self.rules,
+            uploaded_bytes: AtomicU64::new(0),
+            trusting: self.trusting,
             store: Mutex::default(),
             script: Mutex::default(),
             log: Mutex::default(),
@@ -97,6 +183,12 @@ struct Shared {
     secure: bool,
     access: Access,
     dropped_above: u64,
+    has_referrers: bool,
+    referrers_page: usize,
+    accepts_sparse: bool,
+    rules: Rules,
+    uploaded_bytes: AtomicU64,
+    trusting: bool,
     store: Mutex<Store>,
     script: Mutex<Script>,
     log: Mutex<Vec<Recorded>>,
@@ -134,6 +226,13 @@ impl ScriptedRegistry {
 
     /// Keeps an image with all it names, under a tag.
     pub fn push(&self, image: &Image, repository: &str, tag: &str) {
+        self.push_untagged(image, repository);
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).tags.insert(tag.to_owned(), image.digest.clone());
+    }
+
+    /// Keeps an image with all it names, by its digest alone.
+    pub fn push_untagged(&self, image: &Image, repository: &str) {
         let mut store = self.shared.store.lock().unwrap();
         let repository = store.repository(repository);
         for part in image.all() {
@@ -141,7 +240,6 @@ impl ScriptedRegistry {
             let manifest = (part.media_type.clone(), part.manifest.clone());
             repository.manifests.insert(part.digest.clone(), manifest);
         }
-        repository.tags.insert(tag.to_owned(), image.digest.clone());
     }
 
     /// Keeps a blob.
@@ -153,6 +251,17 @@ impl ScriptedRegistry {
     /// Loses a blob, whatever manifests name it.
     pub fn lose_blob(&self, repository: &str, digest: &Digest) {
         self.shared.store.lock().unwrap().repository(repository).blobs.remove(digest);
+    }
+
+    /// Keeps other bytes under a blob's digest.
+    pub fn damage_blob(&self, repository: &str, digest: &Digest, content: Content) {
+        let mut store = self.shared.store.lock().unwrap();
+        store.repository(repository).blobs.insert(digest.clone(), content);
+    }
+
+    /// Loses a manifest, whatever tags and indexes name it.
+    pub fn lose_manifest(&self, repository: &str, digest: &Digest) {
+        self.shared.store.lock().unwrap().repository(repository).manifests.remove(digest);
     }
 
     /// A blob that is here.
@@ -186,6 +295,23 @@ impl ScriptedRegistry {
         self.shared.store.lock().unwrap().uploads.len()
     }
 
+    /// Bytes of blobs that came in, those of refused and broken requests included.
+    #[must_use]
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.shared.uploaded_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Creates a repository, where that has to be done first.
+    pub fn create_repository(&self, repository: &str) {
+        self.shared.store.lock().unwrap().created.insert(repository.to_owned());
+    }
+
+    /// All that is here, by repository.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<String, Holding> {
+        self.shared.store.lock().unwrap().repositories.clone()
+    }
+
     /// Whether an image is here with all that it names, byte for byte.
     #[must_use]
     pub fn holds(&self, image: &Image, repository: &str) -> bool {
@@ -200,9 +326,25 @@ impl ScriptedRegistry {
         self.shared.script.lock().unwrap().add(when, fault);
     }
 
+    /// Misbehaves no more.
+    pub fn behave(&self) {
+        self.shared.script.lock().unwrap().end();
+    }
+
+    /// The faults that requests met up to now, each with its request.
+    #[must_use]
+    pub fn met(&self) -> Vec<(Recorded, Fault)> {
+        self.shared.script.lock().unwrap().met.clone()
+    }
+
     /// All tokens end at once.
     pub fn revoke_tokens(&self) {
         self.shared.access.revoke();
+    }
+
+    /// From now on it knows this user with this password alone; tokens that are out stay good.
+    pub fn change_password(&self, user: &str, password: &str) {
+        self.shared.access.change(user, password);
     }
 
     /// The requests up to now.

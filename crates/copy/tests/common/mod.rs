@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, CopyError, Job, Limits, Outcome, Tracker};
+use copy::{Copier, CopyError, Job, Limits, Outcome, Referrers, Scope, Tracker, Verifier};
 use protocol::{ImageReference, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig, RetryPolicy, Timeouts};
 use testkit::{Certificates, Image, ScriptedRegistry};
@@ -18,6 +18,7 @@ pub(crate) struct World {
     pub(crate) target: ScriptedRegistry,
     pub(crate) config: ClientConfig,
     pub(crate) limits: Limits,
+    pub(crate) scope: Scope,
 }
 
 impl World {
@@ -37,10 +38,16 @@ impl World {
             ..ClientConfig::default()
         };
         for registry in [&source, &target] {
-            let plain = RegistryConfig { plain_http: true, ca_pem: None };
+            let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
             config.registries.insert(registry.host().parse().unwrap(), plain);
         }
-        Self { source, target, config, limits: Limits::default() }
+        Self { source, target, config, limits: Limits::default(), scope: Scope::default() }
+    }
+
+    /// Nobody is asked for signatures: for tests that count the other requests.
+    pub(crate) fn without_referrers(mut self) -> Self {
+        self.scope.referrers = Referrers::Nothing;
+        self
     }
 
     /// Credentials as in a docker config, `user:password` for each registry.
@@ -62,13 +69,19 @@ impl World {
             *of = RegistryConfig {
                 plain_http: false,
                 ca_pem: Some(certificates.ca_pem.clone().into_bytes()),
+                ..RegistryConfig::default()
             };
         }
         self
     }
 
     pub(crate) fn copier(&self) -> Copier {
-        Copier::new(Client::new(self.config.clone()).unwrap(), self.limits)
+        let client = Client::new(self.config.clone()).unwrap();
+        Copier::new(client, self.limits).with_scope(self.scope.clone())
+    }
+
+    pub(crate) fn verifier(&self) -> Verifier {
+        Verifier::new(Client::new(self.config.clone()).unwrap(), self.limits)
     }
 
     /// The job for an image of the source, as in `app:v1`.

@@ -3,8 +3,12 @@
 #![allow(dead_code, missing_docs, unreachable_pub)] // each test file uses its part
 #![allow(clippy::unwrap_used)] // a test that cannot go on has failed
 
+pub mod garbage;
+pub mod replicator;
+
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -59,9 +63,15 @@ pub const AUTHORIZATION: &str = "Basic dXNlcjpwYXNzd29yZA==";
 
 struct Script {
     requests: Mutex<Vec<String>>,
-    status: StatusCode,
-    body: String,
+    answer: Answer,
     challenge: bool,
+}
+
+/// What there is instead of manifests.
+enum Answer {
+    Fixed(StatusCode, String),
+    /// Receipts for triggers, each after a while.
+    Receipts(Duration),
 }
 
 /// A registry on loopback that answers every manifest alike and remembers what it was asked.
@@ -74,6 +84,15 @@ pub struct Registry {
 impl Registry {
     /// Speaks TLS, its certificate signed by the CA in `ca.pem` of its folder.
     pub async fn tls(status: StatusCode, body: &str, challenge: bool) -> Self {
+        Self::start_tls(Answer::Fixed(status, body.to_owned()), challenge).await
+    }
+
+    /// A replicator that has everything and takes its time; over TLS as well.
+    pub async fn slow_replicator(answer_takes: Duration) -> Self {
+        Self::start_tls(Answer::Receipts(answer_takes), false).await
+    }
+
+    async fn start_tls(answer: Answer, challenge: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let ca_key = rcgen::KeyPair::generate().unwrap();
         let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
@@ -86,29 +105,24 @@ impl Registry {
         write(folder.path(), "ca.pem", ca_certificate.pem());
         let certificate = write(folder.path(), "server.pem", certificate.pem());
         let key = write(folder.path(), "server.key", key.serialize_pem());
-        Self::start(folder, Some((&certificate, &key)), status, body, challenge).await
+        Self::start(folder, Some((&certificate, &key)), answer, challenge).await
     }
 
     pub async fn plain(status: StatusCode, body: &str) -> Self {
-        Self::start(tempfile::tempdir().unwrap(), None, status, body, false).await
+        let answer = Answer::Fixed(status, body.to_owned());
+        Self::start(tempfile::tempdir().unwrap(), None, answer, false).await
     }
 
     async fn start(
         folder: TempDir,
         pem: Option<(&Path, &Path)>,
-        status: StatusCode,
-        body: &str,
+        answer: Answer,
         challenge: bool,
     ) -> Self {
-        let script = Arc::new(Script {
-            requests: Mutex::default(),
-            status,
-            body: body.to_owned(),
-            challenge,
-        });
+        let script = Arc::new(Script { requests: Mutex::default(), answer, challenge });
         let listener = Listener::bind("127.0.0.1:0".parse().unwrap(), pem).await.unwrap();
         let port = listener.url().rsplit(':').next().unwrap().to_owned();
-        let router = Router::new().fallback(answer).with_state(Arc::clone(&script));
+        let router = Router::new().fallback(reply).with_state(Arc::clone(&script));
         tokio::spawn(listener.serve(router));
         Self { host: format!("localhost:{port}"), folder, script }
     }
@@ -140,7 +154,7 @@ impl Registry {
     }
 }
 
-async fn answer(
+async fn reply(
     State(script): State<Arc<Script>>,
     headers: HeaderMap,
     request: Request,
@@ -149,8 +163,15 @@ async fn answer(
         headers.get(header::AUTHORIZATION).map_or("-", |value| value.to_str().unwrap());
     let line = format!("{} {} {authorization}", request.method(), request.uri().path());
     script.requests.lock().unwrap().push(line);
-    if request.uri().path() != "/v2/" {
-        return (script.status, script.body.clone()).into_response();
+    if let Some(manifest) = request.uri().path().strip_prefix("/v2/").filter(|at| !at.is_empty()) {
+        return match &script.answer {
+            Answer::Fixed(status, body) => (*status, body.clone()).into_response(),
+            Answer::Receipts(takes) => {
+                let (repository, tag) = manifest.split_once("/manifests/").unwrap();
+                tokio::time::sleep(*takes).await;
+                replicator::receipt(repository, tag).to_json().into_response()
+            }
+        };
     }
     if script.challenge {
         return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Basic realm=\"r\"")])

@@ -56,9 +56,10 @@ fn is_component(text: &str) -> bool {
         return false;
     }
     // What stands between two runs of letters and digits must be a legal separator.
-    text.split(|c: char| c.is_ascii() && is_word(c as u8))
+    bytes
+        .split(|byte| is_word(*byte))
         .filter(|between| !between.is_empty())
-        .all(|between| matches!(between, "." | "_" | "__") || between.bytes().all(|b| b == b'-'))
+        .all(|between| matches!(between, b"." | b"_" | b"__") || between.iter().all(|b| *b == b'-'))
 }
 
 /// A tag: `[\w][\w.-]{0,127}`, in ASCII.

@@ -1,22 +1,23 @@
 //! Bearer tokens: fetched once however many wait, kept for as long as they live (distribution's
 //! token specification; OAuth 2.0 for identity tokens).
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, header};
 use protocol::Registry;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Realm;
 use super::{basic, sensitive};
+use crate::cache::{Cache, Found};
 use crate::config::Endpoint;
-use crate::credentials::Credential;
+use crate::credentials::{Credential, Fingerprint};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::{
     DEFAULT_TOKEN_LIFETIME, MAX_ERROR_BYTES, MAX_TOKEN_BYTES, MAX_TOKEN_LIFETIME, MAX_TOKENS,
@@ -37,85 +38,57 @@ pub(super) struct Asker<'a> {
 }
 
 /// The tokens of all registries.
-#[derive(Default)]
-pub(super) struct Tokens {
-    slots: Mutex<HashMap<(Registry, Scope), Arc<Slot>>>,
-}
+pub(super) struct Tokens(Cache<Key, HeaderValue, Error>);
 
-/// The place of one token. Whoever holds the lock fetches; whoever waited takes what came.
-#[derive(Default)]
-struct Slot {
-    state: tokio::sync::Mutex<Fetched>,
-    /// Readable without waiting: which fetch the state is from.
-    fetches: std::sync::atomic::AtomicU64,
-}
-
-#[derive(Default)]
-struct Fetched {
-    token: Option<Token>,
-    failure: Option<Error>,
-}
-
-#[derive(Clone)]
-struct Token {
-    header: HeaderValue,
-    good_until: Instant,
+/// What a token is for, and for whom.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Key {
+    registry: Registry,
+    scope: Scope,
+    /// Who we are there; None for nobody.
+    who: Option<Fingerprint>,
 }
 
 impl Tokens {
-    /// The token for a scope, and whether it had been here before.
+    pub(super) fn new() -> Self {
+        Self(Cache::new(MAX_TOKENS))
+    }
+
+    /// The token for a scope, as a header.
     pub(super) async fn token(
         &self,
         asker: &Asker<'_>,
         realm: &Realm,
         scope: &Scope,
         credential: Option<&Credential>,
-    ) -> Result<(HeaderValue, bool), Error> {
-        use std::sync::atomic::Ordering::SeqCst;
-        let slot = self.slot(asker.registry, scope);
-        let seen = slot.fetches.load(SeqCst);
-        let mut state = slot.state.lock().await;
-        let fetched_meanwhile = slot.fetches.load(SeqCst) != seen;
-        if let Some(token) = state.token.as_ref().filter(|token| token.good_until > Instant::now())
-        {
-            return Ok((token.header.clone(), !fetched_meanwhile));
-        }
-        if let (true, Some(failure)) = (fetched_meanwhile, &state.failure) {
-            return Err(failure.clone());
-        }
-        let fetched = fetch(asker, realm, scope, credential).await;
-        slot.fetches.fetch_add(1, SeqCst);
-        state.token = fetched.as_ref().ok().cloned();
-        state.failure = fetched.as_ref().err().cloned();
-        fetched.map(|token| (token.header, false))
+    ) -> Result<Found<HeaderValue>, Error> {
+        let key = Key::new(asker.registry, scope, credential);
+        self.0.get(key, fetch(asker, realm, scope, credential)).await
     }
 
     /// Forgets the token that a registry refused, unless a newer one has taken its place.
-    pub(super) fn forget(&self, registry: &Registry, scope: &Scope, refused: Option<&HeaderValue>) {
-        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(slot) = slots.get(&(registry.clone(), scope.clone())) else { return };
-        // Where the lock is held somebody fetches a newer one already.
-        if let Ok(mut state) = slot.state.try_lock()
-            && state.token.as_ref().map(|token| &token.header) == refused
-        {
-            state.token = None;
-        }
+    pub(super) fn forget(
+        &self,
+        registry: &Registry,
+        scope: &Scope,
+        credential: Option<&Credential>,
+        refused: &HeaderValue,
+    ) {
+        self.0.forget(&Key::new(registry, scope, credential), |token| token == refused);
     }
+}
 
-    fn slot(&self, registry: &Registry, scope: &Scope) -> Arc<Slot> {
-        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
-        if slots.len() >= MAX_TOKENS {
-            let now = Instant::now();
-            slots.retain(|_, slot| match slot.state.try_lock() {
-                Ok(state) => state.token.as_ref().is_some_and(|token| token.good_until > now),
-                Err(_) => true,
-            });
-            if slots.len() >= MAX_TOKENS {
-                slots.clear();
-            }
-        }
-        Arc::clone(slots.entry((registry.clone(), scope.clone())).or_default())
+impl Key {
+    fn new(registry: &Registry, scope: &Scope, credential: Option<&Credential>) -> Self {
+        let who = credential.map(Credential::fingerprint);
+        Self { registry: registry.clone(), scope: scope.clone(), who }
     }
+}
+
+/// Whether a token endpoint refused a credential. A refresh token that has ended is told by a
+/// 400 (RFC 6749, section 5.2), and there are endpoints that say 403.
+pub(super) fn is_refusal(error: &Error) -> bool {
+    error.operation() == Operation::FetchToken && matches!(error.status(), Some(400 | 401 | 403))
 }
 
 async fn fetch(
@@ -123,7 +96,7 @@ async fn fetch(
     realm: &Realm,
     scope: &Scope,
     credential: Option<&Credential>,
-) -> Result<Token, Error> {
+) -> Result<(HeaderValue, Instant), Error> {
     let failed =
         |kind, message: &str| Error::new(kind, Operation::FetchToken, asker.registry, message);
     let url: Url = realm
@@ -156,9 +129,13 @@ async fn fetch(
             .at(&url)
             .anonymously(credential.is_none()));
     }
+    let answered =
+        answer.header(header::DATE.as_str()).and_then(|d| httpdate::parse_http_date(d).ok());
     let body = answer.bytes(MAX_TOKEN_BYTES).await?;
-    read(&body, Instant::now())
-        .ok_or_else(|| failed(ErrorKind::Malformed, "the token endpoint answered without a token"))
+    let (token, life) = read(&body, answered.unwrap_or_else(SystemTime::now)).ok_or_else(|| {
+        failed(ErrorKind::Malformed, "the token endpoint answered without a token")
+    })?;
+    Ok((token, Instant::now() + life))
 }
 
 fn get_request(asker: &Asker<'_>, mut url: Url, realm: &Realm, scope: &Scope) -> Request {
@@ -174,7 +151,8 @@ fn get_request(asker: &Asker<'_>, mut url: Url, realm: &Realm, scope: &Scope) ->
     Request::new(Operation::FetchToken, asker.registry, Method::GET, url)
 }
 
-/// An identity token is changed for an access token by a form (RFC 6749, section 6).
+/// An identity token is changed for an access token by a form (RFC 6749, section 6; distribution's
+/// "Docker Registry v2 authentication using OAuth2").
 fn refresh_request(
     asker: &Asker<'_>,
     url: Url,
@@ -197,6 +175,9 @@ fn refresh_request(
 }
 
 /// What a token endpoint answers. There is no `Debug`: it is a secret.
+///
+/// A new `refresh_token` in it is let be, as docker's engine does: the identity token is the
+/// credentials' to give, and theirs to change.
 #[derive(Deserialize)]
 struct Reply {
     #[serde(default)]
@@ -205,21 +186,30 @@ struct Reply {
     access_token: Option<String>,
     #[serde(default)]
     expires_in: Option<f64>,
+    #[serde(default)]
+    issued_at: Option<String>,
 }
 
-fn read(body: &[u8], now: Instant) -> Option<Token> {
+/// The token, and how long it is to be used from `answered` on.
+fn read(body: &[u8], answered: SystemTime) -> Option<(HeaderValue, Duration)> {
     let reply: Reply = serde_json::from_slice(body).ok()?;
-    let text = reply.token.or(reply.access_token).filter(|token| !token.is_empty())?;
+    let given = |text: Option<String>| text.filter(|text| !text.is_empty());
+    let text = given(reply.token).or_else(|| given(reply.access_token))?;
     let lifetime = reply
         .expires_in
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .unwrap_or(DEFAULT_TOKEN_LIFETIME)
         .min(MAX_TOKEN_LIFETIME);
-    let margin = TOKEN_MARGIN.min(lifetime / 10);
-    Some(Token {
-        header: sensitive(&format!("Bearer {text}"))?,
-        good_until: now + lifetime - margin,
-    })
+    let age = reply.issued_at.and_then(|issued| age(&issued, answered));
+    // By the endpoint's own clock it cannot have ended already: such a date means nothing.
+    let left = lifetime - age.filter(|age| *age < lifetime).unwrap_or_default();
+    Some((sensitive(&format!("Bearer {text}"))?, left - TOKEN_MARGIN.min(left / 10)))
+}
+
+/// How long before `answered` a token was issued (RFC 3339).
+fn age(issued: &str, answered: SystemTime) -> Option<Duration> {
+    let issued = OffsetDateTime::parse(issued, &Rfc3339).ok()?;
+    answered.duration_since(issued.into()).ok()
 }
 
 #[cfg(test)]
@@ -227,8 +217,8 @@ mod tests {
     use super::*;
 
     fn lifetime(body: &str) -> Option<Duration> {
-        let now = Instant::now();
-        read(body.as_bytes(), now).map(|token| token.good_until - now)
+        let answered = SystemTime::UNIX_EPOCH + Duration::from_secs(100_000);
+        read(body.as_bytes(), answered).map(|(_, left)| left)
     }
 
     #[test]
@@ -239,10 +229,28 @@ mod tests {
         assert!(lifetime(r#"{"token":"t","expires_in":1e300}"#) <= Some(MAX_TOKEN_LIFETIME));
     }
 
+    /// An endpoint may hand out a token that it made a while ago.
+    #[test]
+    fn what_a_token_has_lived_already_counts() {
+        let issued = |at: &str| {
+            let body = format!(r#"{{"token":"t","expires_in":1000,"issued_at":"{at}"}}"#);
+            lifetime(&body).map(|left| left.as_secs())
+        };
+        // It was answered at 03:46:40.
+        assert_eq!(issued("1970-01-02T03:46:40Z"), Some(970));
+        assert_eq!(issued("1970-01-02T03:36:40Z"), Some(370));
+        assert_eq!(issued("1970-01-02T05:36:40.5+02:00"), Some(370));
+        // From the future, from before time, ended, or no date: not believed.
+        for at in ["2030-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "1970-01-02T03:00:00Z", "now"] {
+            assert_eq!(issued(at), Some(970), "{at}");
+        }
+    }
+
     #[test]
     fn what_holds_no_token_is_none() {
         for body in ["", "{}", r#"{"token":""}"#, r#"{"token":"a\r\nX: y"}"#] {
             assert_eq!(lifetime(body), None, "{body}");
         }
+        assert!(lifetime(r#"{"token":"","access_token":"t"}"#).is_some());
     }
 }

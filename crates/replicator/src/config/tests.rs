@@ -23,14 +23,22 @@ freshness:
 target:
   root: registry.corp/mirror
   naming: flat
+  create_repository:
+    command: [aws, ecr, create-repository, --repository-name, '{repository}']
 registries:
   \"localhost:5001\":
     ca: DIR/tls.crt
   \"plain.corp:5000\":
     plain_http: true
+    requests_per_second: 20
+    requests_at_once: 3
 credentials: DIR/config.json
 copy:
   workers: 7
+  platforms: [linux/amd64, linux/arm64/v8]
+  referrers:
+    artifact_types: [application/spdx+json]
+  foreign_layers: skip
 drain_ms: 1500
 ";
 
@@ -43,6 +51,8 @@ fn load(config: &str) -> Result<Config, String> {
     fs::write(path("tls.key"), &certificates.key_pem).unwrap();
     fs::write(path("htpasswd"), format!("policy:{}\n", bcrypt::hash("x", 4).unwrap())).unwrap();
     fs::write(path("config.json"), r#"{"auths":{}}"#).unwrap();
+    fs::write(path("helpers.json"), r#"{"credHelpers":{"r.corp":"not-there"}}"#).unwrap();
+    fs::write(path("shell.json"), r#"{"credsStore":"../../bin/sh"}"#).unwrap();
     fs::write(path("empty"), "").unwrap();
     let prefix = directory.path().display().to_string();
     fs::write(path("config.yaml"), config.replace("DIR", &prefix)).unwrap();
@@ -61,9 +71,18 @@ fn a_whole_configuration_is_read() {
     let max_age = |image: &str| config.freshness.max_age(&image.parse().unwrap());
     assert_eq!(max_age("registry.corp/releases/app:1"), None);
     assert_eq!(max_age("nginx:1.27"), Some(Duration::from_secs(900)));
+    let platforms = ["linux/amd64", "linux/arm64"].map(|one| one.parse().unwrap());
+    assert_eq!(config.scope.platforms, platforms);
+    let types = vec!["application/spdx+json".parse().unwrap()];
+    assert_eq!(config.scope.referrers, Referrers::OfTypes(types));
+    assert_eq!(config.scope.foreign_layers, ForeignLayers::Skip);
+    assert!(config.registries.create_repository.is_some());
     let special = &config.registries.special;
     assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
-    assert!(special[&"plain.corp:5000".parse().unwrap()].plain_http);
+    let plain = &special[&"plain.corp:5000".parse().unwrap()];
+    assert!(plain.plain_http);
+    assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
+    assert_eq!(plain.requests_at_once.map(u16::from), Some(3));
 }
 
 #[test]
@@ -74,6 +93,24 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.freshness, Freshness::default());
     assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
+    assert_eq!(config.scope.platforms, []);
+    assert_eq!(config.scope.referrers, Referrers::All);
+    assert_eq!(config.scope.foreign_layers, ForeignLayers::Refuse);
+}
+
+#[test]
+fn referrers_can_be_left_out() {
+    let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
+    assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
+}
+
+/// A helper is looked for when it is needed; what can be no helper's name is an error at once.
+#[test]
+fn credentials_can_name_helpers() {
+    assert!(load(&CONFIG.replace("config.json", "helpers.json")).is_ok());
+    let error = load(&CONFIG.replace("config.json", "shell.json")).unwrap_err();
+    assert!(error.starts_with("credentials: DIR/shell.json cannot be used: "), "{error}");
+    assert!(error.contains("'credsStore'"), "{error}");
 }
 
 #[test]
@@ -92,6 +129,12 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
         CONFIG.replace("docker.io/**", "nginx"),
         CONFIG.replace("check: 15m", "check: 15 minutes"),
+        CONFIG.replace("linux/arm64/v8", "arm64"),
+        CONFIG.replace("foreign_layers: skip", "foreign_layers: push"),
+        CONFIG.replace("artifact_types:", "types:"),
+        CONFIG.replace("{repository}", "app"),
+        CONFIG.replace("[aws, ecr, create-repository, --repository-name, '{repository}']", "[]"),
+        CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

@@ -48,9 +48,9 @@ impl Question<'_> {
         }
         match self.verb {
             Verb::Plan => Ok(self.receipt(ReplicaState::Planned, record, progress)),
-            Verb::Start => match record.and_then(lasting_failure) {
-                Some(failure) => Err(self.refuse_failed(failure, record)),
-                None => Ok(self.receipt(ReplicaState::Copying, record, progress)),
+            Verb::Start => match record.map(|record| (record, lasting_failure(record))) {
+                Some((record, Some(failure))) => Err(self.refuse_failed(record, failure)),
+                _ => Ok(self.receipt(ReplicaState::Copying, record, progress)),
             },
             Verb::Replica => Err(self.refuse(record, progress)),
         }
@@ -76,17 +76,14 @@ impl Question<'_> {
     }
 
     fn refuse(&self, record: Option<&Record>, progress: Option<Progress>) -> Refusal {
-        let failure = record.and_then(|record| record.failure.as_ref());
-        match (record.map(|record| record.state), failure) {
-            (Some(State::Refused | State::Failed), Some(failure)) => {
-                self.refuse_failed(failure, record)
+        match record.map(|record| (record, record.state, record.failure.as_ref())) {
+            Some((record, State::Refused | State::Failed, Some(failure))) => {
+                self.refuse_failed(record, failure)
             }
-            (Some(State::Copying), Some(failure)) if failure.is_lasting => {
-                self.refuse_failed(failure, record)
-            }
-            (Some(State::Copying), failure) => {
-                self.pending(copying_message(progress, failure), progress)
-            }
+            Some((record, State::Copying, failure)) => match lasting_failure(record) {
+                Some(failure) => self.refuse_failed(record, failure),
+                None => self.pending(copying_message(progress, failure), progress),
+            },
             _ => self.pending("waits for its turn to be copied".to_owned(), None),
         }
     }
@@ -95,16 +92,15 @@ impl Question<'_> {
         Refusal::new(RefusalCode::Pending, self.source.to_string(), message).with_progress(progress)
     }
 
-    fn refuse_failed(&self, failure: &Failure, record: Option<&Record>) -> Refusal {
-        let wait = record
-            .and_then(Record::next_try)
-            .map(|due_at| due_at - self.now)
-            .filter(|wait| *wait > Duration::ZERO);
-        let next = match (record.map(|record| record.state), wait) {
-            (Some(State::Failed), Some(wait)) => {
-                format!("; tried {} times, next in {} s", tries(record), wait.as_secs().max(1))
+    /// The refusal for `failure`, which is the record's.
+    fn refuse_failed(&self, record: &Record, failure: &Failure) -> Refusal {
+        let wait =
+            record.next_try().map(|due_at| due_at - self.now).filter(|wait| *wait > Duration::ZERO);
+        let next = match (record.state, wait) {
+            (State::Failed, Some(wait)) => {
+                format!("; tried {} times, next in {} s", record.attempts, wait.as_secs().max(1))
             }
-            (Some(State::Refused), _) => "; asking again later tries again".to_owned(),
+            (State::Refused, _) => "; asking again later tries again".to_owned(),
             _ => "; being tried again now".to_owned(),
         };
         let message = format!("{}{next}", failure.message);
@@ -172,10 +168,6 @@ fn copying_message(progress: Option<Progress>, failure: Option<&Failure>) -> Str
         Some(failure) => format!("{progress} (the last try failed: {})", failure.message),
         None => progress,
     }
-}
-
-fn tries(record: Option<&Record>) -> u32 {
-    record.map_or(0, |record| record.attempts)
 }
 
 /// A failure that trying again does not mend. While it is tried again all the same, because

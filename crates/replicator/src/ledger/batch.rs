@@ -31,8 +31,8 @@ const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) enum Action {
     /// A source is asked for.
     Want(Ask),
-    /// A worker is free. While others wait, it takes none of a registry of which this
-    /// replicator has so many copies under way.
+    /// A worker is free. It takes none of a registry of which this replicator has so many copies
+    /// under way.
     Claim { most_of_one_registry: usize },
     /// A copy ended.
     Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64 },
@@ -236,7 +236,7 @@ impl Batch<'_> {
         Ok(Ok(Some(Arc::new(after))))
     }
 
-    /// Takes what comes first, of a registry that has not its share yet if there is any.
+    /// Takes what comes first, of a registry that has not its share yet.
     async fn claim(
         &mut self,
         most_of_one_registry: usize,
@@ -252,10 +252,7 @@ impl Batch<'_> {
             at_work.iter().filter(|registry| count(registry) >= most_of_one_registry).collect();
         let left_out: Vec<_> = with_their_share.into_iter().collect();
         let lock = self.store.for_update_skip_locked();
-        let mut next = rows::next(self.connection, &left_out, lock).await?;
-        if next.is_none() && !left_out.is_empty() {
-            next = rows::next(self.connection, &[], lock).await?;
-        }
+        let next = rows::next(self.connection, &left_out, lock).await?;
         let Some(before) = next else { return Ok(None) };
         let after = before.clone().claim(self.terms.owner.clone(), self.now);
         let Some(after) = after else { return Ok(None) };

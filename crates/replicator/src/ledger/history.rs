@@ -9,7 +9,7 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
 use super::LedgerError;
 use super::record::Settlement;
-use super::rows::{clamp, places};
+use super::rows::{clamp, tuples};
 use super::work::{Asker, Ticket};
 use crate::clock::Timestamp;
 
@@ -116,7 +116,7 @@ pub(super) async fn put_requests(
             "INSERT INTO requests (source, namespace, caller, first_at_ms, last_at_ms, count) \
              VALUES {} ON CONFLICT (source, namespace, caller) DO UPDATE \
              SET last_at_ms = excluded.last_at_ms, count = requests.count + excluded.count",
-            rows(tallies.len(), 6),
+            tuples(tallies.len(), 6),
         );
         let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(tallies.len() == 1);
         for ((source, namespace, caller), tally) in tallies {
@@ -142,7 +142,7 @@ pub(super) async fn put_copies(
         let sql = format!(
             "INSERT INTO copies (source, claim, replicator, result, digest, bytes_moved, \
              began_at_ms, ended_at_ms) VALUES {}",
-            rows(copies.len(), 8),
+            tuples(copies.len(), 8),
         );
         let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(copies.len() == 1);
         for copy in copies {
@@ -187,10 +187,4 @@ pub(super) async fn prune(
         query.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-/// The parameters of `count` rows of `columns` values.
-fn rows(count: usize, columns: usize) -> String {
-    let row = |row| format!("({})", places(row * columns + 1, columns));
-    (0..count).map(row).collect::<Vec<_>>().join(", ")
 }

@@ -199,9 +199,9 @@ impl Ledger {
         self.shared.requests.add(source, asker, self.now());
     }
 
-    /// Takes what comes first in the queue; None where nothing waits. While others wait, it is of
-    /// a registry of which this replicator has less than `most_of_one_registry` copies under way.
-    /// The caller must settle it.
+    /// Takes what comes first in the queue, of a registry of which this replicator has less than
+    /// `most_of_one_registry` copies under way; None where no such thing waits. The caller must
+    /// settle it.
     pub(crate) async fn claim(
         &self,
         most_of_one_registry: usize,

@@ -10,7 +10,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::LedgerError;
-use super::rows::places;
+use super::rows::tuples;
 use crate::clock::Timestamp;
 
 /// Places that wait to be written: some hundred images' worth. What comes beyond is written when
@@ -26,10 +26,19 @@ const READ_AT_ONCE: u32 = 2_000;
 /// Rows that one statement writes.
 const ROWS_IN_ONE_STATEMENT: usize = 64;
 
-type Place = ((Registry, Digest), Repository);
+type Key = (Registry, Digest);
 
-/// Places that are to be written.
-pub(super) type NewPlaces = BTreeMap<(Registry, Digest), Repository>;
+/// What was found out of a blob.
+#[derive(Clone, Debug)]
+pub(super) enum Finding {
+    /// It is in this repository.
+    There(Repository),
+    /// It is not in this one, or cannot be had from there.
+    Gone(Repository),
+}
+
+/// Findings that are to be written.
+pub(super) type NewPlaces = BTreeMap<Key, Finding>;
 
 /// What this process knows of places.
 #[derive(Default)]
@@ -54,14 +63,28 @@ impl Origins for BlobPlaces {
             return;
         }
         self.known.record(registry, repository, digest);
-        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
-        if new.len() < WAITING_PLACES {
-            new.insert((registry.clone(), digest.clone()), repository.clone());
+        self.write_later(registry, digest, Finding::There(repository.clone()));
+    }
+
+    fn forget(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
+        // Somebody may have seen it elsewhere in the meantime.
+        if self.known.find(registry, digest).as_ref() != Some(repository) {
+            return;
         }
+        self.known.forget(registry, repository, digest);
+        self.write_later(registry, digest, Finding::Gone(repository.clone()));
     }
 }
 
 impl BlobPlaces {
+    fn write_later(&self, registry: &Registry, digest: &Digest, finding: Finding) {
+        let key = (registry.clone(), digest.clone());
+        let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        if new.len() < WAITING_PLACES || new.contains_key(&key) {
+            new.insert(key, finding);
+        }
+    }
+
     /// Takes what is to be written.
     pub(super) fn take_new(&self) -> NewPlaces {
         std::mem::take(&mut *self.new.lock().unwrap_or_else(PoisonError::into_inner))
@@ -109,7 +132,7 @@ impl BlobPlaces {
     }
 }
 
-fn read(row: &AnyRow) -> Result<Option<Place>, LedgerError> {
+fn read(row: &AnyRow) -> Result<Option<(Key, Repository)>, LedgerError> {
     let registry: String = row.try_get("registry")?;
     let digest: String = row.try_get("digest")?;
     let repository: String = row.try_get("repository")?;
@@ -117,29 +140,64 @@ fn read(row: &AnyRow) -> Result<Option<Place>, LedgerError> {
     Ok(place())
 }
 
-/// Writes places down.
+/// Writes findings down.
 pub(super) async fn put_places(
     connection: &mut AnyConnection,
     new: &NewPlaces,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let new: Vec<_> = new.iter().collect();
-    for new in new.chunks(ROWS_IN_ONE_STATEMENT) {
-        let rows: Vec<_> =
-            (0..new.len()).map(|row| format!("({})", places(row * 4 + 1, 4))).collect();
+    let (mut there, mut gone) = (Vec::new(), Vec::new());
+    for (key, finding) in new {
+        match finding {
+            Finding::There(repository) => there.push((key, repository)),
+            Finding::Gone(repository) => gone.push((key, repository)),
+        }
+    }
+    insert(connection, &there, now).await?;
+    delete(connection, &gone).await
+}
+
+async fn insert(
+    connection: &mut AnyConnection,
+    there: &[(&Key, &Repository)],
+    now: Timestamp,
+) -> Result<(), LedgerError> {
+    for there in there.chunks(ROWS_IN_ONE_STATEMENT) {
         let sql = format!(
             "INSERT INTO blob_places (registry, digest, repository, seen_at_ms) VALUES {} \
              ON CONFLICT (registry, digest) DO UPDATE \
              SET repository = excluded.repository, seen_at_ms = excluded.seen_at_ms",
-            rows.join(", "),
+            tuples(there.len(), 4),
         );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(new.len() == 1);
-        for ((registry, digest), repository) in new {
+        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(there.len() == 1);
+        for ((registry, digest), repository) in there {
             query = query
                 .bind(registry.to_string())
                 .bind(digest.to_string())
                 .bind(repository.to_string())
                 .bind(now.as_ms());
+        }
+        query.execute(&mut *connection).await?;
+    }
+    Ok(())
+}
+
+/// A row that names another repository by now stays.
+async fn delete(
+    connection: &mut AnyConnection,
+    gone: &[(&Key, &Repository)],
+) -> Result<(), LedgerError> {
+    for gone in gone.chunks(ROWS_IN_ONE_STATEMENT) {
+        let sql = format!(
+            "DELETE FROM blob_places WHERE (registry, digest, repository) IN (VALUES {})",
+            tuples(gone.len(), 3),
+        );
+        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(gone.len() == 1);
+        for ((registry, digest), repository) in gone {
+            query = query
+                .bind(registry.to_string())
+                .bind(digest.to_string())
+                .bind(repository.to_string());
         }
         query.execute(&mut *connection).await?;
     }

@@ -161,23 +161,26 @@ fn select<'q>(condition: &str, is_constant: bool) -> Query<'q> {
 }
 
 fn upsert(count: usize) -> String {
-    let rows: Vec<_> = (0..count)
-        .map(|row| format!("({})", places(row * COLUMNS.len() + 1, COLUMNS.len())))
-        .collect();
     let set: Vec<_> =
         COLUMNS.iter().skip(1).map(|column| format!("{column} = excluded.{column}")).collect();
     format!(
         "INSERT INTO replicas ({}) VALUES {} ON CONFLICT (source) DO UPDATE SET {} \
          WHERE replicas.revision < excluded.revision",
         COLUMNS.join(", "),
-        rows.join(", "),
+        tuples(count, COLUMNS.len()),
         set.join(", "),
     )
 }
 
 /// `count` parameters from `$first` on.
-pub(super) fn places(first: usize, count: usize) -> String {
+fn places(first: usize, count: usize) -> String {
     (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
+}
+
+/// The parameters of `count` rows of `columns` values.
+pub(super) fn tuples(count: usize, columns: usize) -> String {
+    let tuple = |row| format!("({})", places(row * columns + 1, columns));
+    (0..count).map(tuple).collect::<Vec<_>>().join(", ")
 }
 
 fn bind<'q>(query: Query<'q>, record: &Record) -> Query<'q> {

@@ -11,6 +11,8 @@ use super::log::{Kind, Recorded};
 pub enum Fault {
     /// Another answer: status, headers, body.
     Answer(u16, Vec<(String, String)>, String),
+    /// Another answer, before the request's body came: status, headers.
+    Early(u16, Vec<(String, String)>),
     /// The right answer, later.
     Delay(Duration),
     /// No answer: the connection is cut at once.
@@ -37,8 +39,18 @@ pub enum Fault {
     With(&'static str, String),
     /// The connection is cut when this many bytes of the request's body have come.
     CutRequest(u64),
+    /// Only this many bytes of a chunk are taken.
+    TakeOnly(u64),
     /// Nothing more is read of the request when this many bytes of its body have come.
     StallRequest(u64),
+    /// The request is done, and the connection is cut instead of the answer.
+    LoseAnswer,
+    /// The request is done, and its answer comes later.
+    LateAnswer(Duration),
+    /// All tokens end before the request is looked at.
+    RevokeTokens,
+    /// A mount is refused: an upload is opened instead.
+    RefuseMount,
 }
 
 impl Fault {
@@ -106,19 +118,26 @@ impl When {
     }
 }
 
-/// The faults to come.
+/// The faults to come, and those that came.
 #[derive(Default)]
-pub(super) struct Script(Vec<(When, Fault)>);
+pub(super) struct Script {
+    entries: Vec<(When, Fault)>,
+    pub(super) met: Vec<(Recorded, Fault)>,
+}
 
 impl Script {
     pub(super) fn add(&mut self, when: When, fault: Fault) {
-        self.0.push((when, fault));
+        self.entries.push((when, fault));
+    }
+
+    pub(super) fn end(&mut self) {
+        self.entries.clear();
     }
 
     /// The faults that a request meets: of each entry that it is like.
     pub(super) fn take(&mut self, request: &Recorded) -> Vec<Fault> {
         let mut found = Vec::new();
-        for (when, fault) in &mut self.0 {
+        for (when, fault) in &mut self.entries {
             if !when.matches(request) || when.times == 0 {
                 continue;
             }
@@ -127,6 +146,7 @@ impl Script {
             } else {
                 when.times -= 1;
                 found.push(fault.clone());
+                self.met.push((request.clone(), fault.clone()));
             }
         }
         found

@@ -15,6 +15,8 @@ pub enum Kind {
     Blob,
     /// An upload, or a mount.
     Upload,
+    /// The referrers of a manifest.
+    Referrers,
     /// None of these.
     Other,
 }
@@ -32,4 +34,8 @@ pub struct Recorded {
     pub authorization: Option<String>,
     /// The range that was asked for.
     pub range: Option<String>,
+    /// The range of what came with it.
+    pub content_range: Option<String>,
+    /// The length of what came with it.
+    pub content_length: Option<u64>,
 }

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::Method;
 use hyper::body::Incoming;
-use serde_json::Value;
+use protocol::Digest;
+use serde_json::{Value, json};
 
 use super::Shared;
+use super::access::TokenRequest;
 use super::fault::Fault;
 use super::log::{Kind, Recorded};
 use super::serve::{BoxError, Reply, read_body};
@@ -36,6 +38,7 @@ pub(super) fn kind_of(path: &str) -> Kind {
         _ if path.contains("/blobs/uploads/") => Kind::Upload,
         _ if path.contains("/blobs/") => Kind::Blob,
         _ if path.contains("/manifests/") => Kind::Manifest,
+        _ if path.contains("/referrers/") => Kind::Referrers,
         _ => Kind::Other,
     }
 }
@@ -45,6 +48,7 @@ fn take_apart(path: &str, kind: Kind) -> Target {
     let divider = match kind {
         Kind::Upload => "/blobs/uploads/",
         Kind::Blob => "/blobs/",
+        Kind::Referrers => "/referrers/",
         _ => "/manifests/",
     };
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
@@ -62,12 +66,7 @@ pub(super) async fn route(
     let target = take_apart(&request.path, request.kind);
     let authorization = request.authorization.as_deref();
     if request.kind == Kind::Token {
-        let scopes = target.query.iter().filter(|(key, _)| key == "scope");
-        let granted = shared.access.grant(authorization, scopes.map(|(_, v)| v.clone()).collect());
-        return Ok(match granted {
-            Some(token) => Reply::new(200, token),
-            None => Reply::error(401, "UNAUTHORIZED"),
-        });
+        return token(shared, &request, target, faults, body).await;
     }
     let reads =
         matches!(request.method, Method::GET | Method::HEAD) && request.kind != Kind::Upload;
@@ -83,10 +82,30 @@ pub(super) async fn route(
         (Kind::Ping, _) => Ok(Reply::new(200, "{}")),
         (Kind::Manifest, &Method::PUT) => put_manifest(shared, &target, faults, body).await,
         (Kind::Manifest, _) => Ok(manifest(shared, &target)),
+        (Kind::Referrers, _) if shared.has_referrers => Ok(referrers(shared, &target)),
         (Kind::Blob, _) => Ok(blob(shared, &target, &request, faults)),
         (Kind::Upload, _) => uploads::upload(shared, &target, &request, faults, body).await,
         _ => Ok(Reply::error(404, "UNSUPPORTED")),
     }
+}
+
+async fn token(
+    shared: &Shared,
+    request: &Recorded,
+    target: Target,
+    faults: &[Fault],
+    body: Incoming,
+) -> Result<Reply, BoxError> {
+    let mut parameters = target.query;
+    let mut form = Vec::new();
+    read_body(body, faults, |piece| form.extend_from_slice(&piece)).await?;
+    parameters.extend(url::form_urlencoded::parse(&form).into_owned());
+    let (method, authorization) = (&request.method, request.authorization.as_deref());
+    let granted = shared.access.grant(&TokenRequest { method, authorization, parameters });
+    Ok(match granted {
+        Some(token) => Reply::new(200, token),
+        None => Reply::error(401, "UNAUTHORIZED"),
+    })
 }
 
 fn manifest(shared: &Shared, target: &Target) -> Reply {
@@ -110,10 +129,12 @@ async fn put_manifest(
     let Ok(parsed) = serde_json::from_slice::<Value>(&bytes) else {
         return Ok(Reply::error(400, "MANIFEST_INVALID"));
     };
-    let digest = digest_of(&bytes);
+    let hashed = digest_of(&bytes);
+    let stated = target.last.parse::<Digest>().ok().filter(|_| shared.trusting);
+    let digest = stated.unwrap_or(hashed);
     let mut store = shared.store.lock().unwrap();
     let repository = store.repository(&target.repository);
-    if repository.missing(&parsed).is_some() {
+    if !shared.trusting && repository.missing(&parsed, shared.accepts_sparse).is_some() {
         return Ok(Reply::error(404, "MANIFEST_BLOB_UNKNOWN"));
     }
     if !target.last.contains(':') {
@@ -123,7 +144,27 @@ async fn put_manifest(
     }
     let media_type = parsed["mediaType"].as_str().unwrap_or(crate::media::MANIFEST).to_owned();
     repository.manifests.insert(digest.clone(), (media_type, Bytes::from(bytes)));
-    Ok(Reply::new(201, "").with("docker-content-digest", &digest))
+    let reply = Reply::new(201, "").with("docker-content-digest", &digest);
+    Ok(match parsed["subject"]["digest"].as_str().filter(|_| shared.has_referrers) {
+        Some(subject) => reply.with("oci-subject", subject),
+        None => reply,
+    })
+}
+
+/// The manifests with this subject, page by page (distribution-spec, "Listing Referrers").
+fn referrers(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    let all = store.repository(&target.repository).referrers(&target.last);
+    let from: usize = target.parameter("from").map_or(0, |from| from.parse().unwrap());
+    let page: Vec<_> = all.iter().skip(from).take(shared.referrers_page).collect();
+    let next = from + page.len();
+    let index = json!({"schemaVersion": 2, "mediaType": crate::media::INDEX, "manifests": page});
+    let reply = Reply::new(200, index.to_string()).with("content-type", crate::media::INDEX);
+    if next >= all.len() {
+        return reply;
+    }
+    let path = format!("/v2/{}/referrers/{}", target.repository, target.last);
+    reply.with("link", &format!("<{path}?from={next}>; rel=\"next\""))
 }
 
 fn blob(shared: &Shared, target: &Target, request: &Recorded, faults: &[Fault]) -> Reply {

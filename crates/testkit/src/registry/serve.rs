@@ -89,6 +89,8 @@ async fn answer(
         kind: routes::kind_of(&path),
         authorization: text(header::AUTHORIZATION),
         range: text(header::RANGE),
+        content_range: text(header::CONTENT_RANGE),
+        content_length: text(header::CONTENT_LENGTH).and_then(|length| length.parse().ok()),
         path,
     };
     shared.log.lock().unwrap().push(recorded.clone());
@@ -98,8 +100,19 @@ async fn answer(
             Fault::Delay(time) => tokio::time::sleep(*time).await,
             Fault::Silence => tokio::time::sleep(FOR_EVER).await,
             Fault::Drop => return Err("scripted: no answer".into()),
+            Fault::RevokeTokens => shared.access.revoke(),
             _ => {}
         }
+    }
+    let early = faults.iter().find_map(|fault| match fault {
+        Fault::Early(status, headers) => Some((*status, headers)),
+        _ => None,
+    });
+    if let Some((status, headers)) = early {
+        tokio::spawn(request.into_body().collect());
+        let mut reply = Reply::new(status, "");
+        reply.headers.extend(headers.iter().cloned());
+        return Ok(faulty(reply, &[]));
     }
     let replaced = faults.iter().find_map(|fault| match fault {
         Fault::Answer(status, headers, body) => Some((*status, headers, body)),
@@ -115,6 +128,13 @@ async fn answer(
         }
         None => routes::route(&shared, recorded.clone(), &faults, request.into_body()).await?,
     };
+    for fault in &faults {
+        match fault {
+            Fault::LateAnswer(time) => tokio::time::sleep(*time).await,
+            Fault::LoseAnswer => return Err("scripted: the answer is lost".into()),
+            _ => {}
+        }
+    }
     Ok(faulty(reply, &faults))
 }
 

@@ -14,6 +14,7 @@ mod scenarios {
         each_copy_is_on_record_once,
         old_history_goes,
         places_of_blobs_are_kept,
+        places_that_turn_out_wrong_are_forgotten,
     );
 }
 
@@ -84,4 +85,32 @@ async fn places_of_blobs_are_kept(store: &Fixture) {
     assert_eq!(ledger.places().find(&registry, &digest), Some("app/two".parse().unwrap()));
     let elsewhere = "elsewhere.corp".parse().unwrap();
     assert_eq!(ledger.places().find(&elsewhere, &digest), None);
+}
+
+async fn places_that_turn_out_wrong_are_forgotten(store: &Fixture) {
+    let registry: Registry = "registry.corp".parse().unwrap();
+    let digest = |digit: &str| format!("sha256:{}", digit.repeat(64)).parse::<Digest>().unwrap();
+    let (gone, moved, elsewhere) = (digest("a"), digest("b"), digest("c"));
+    let [one, two] = ["app/one", "app/two"].map(|name| name.parse().unwrap());
+    let ledger = store.open().await;
+    for digest in [&gone, &moved, &elsewhere] {
+        ledger.places().record(&registry, &one, digest);
+    }
+    ledger.close().await;
+    drop(ledger);
+
+    let ledger = store.open().await;
+    let places = ledger.places();
+    places.forget(&registry, &one, &gone);
+    places.forget(&registry, &one, &moved);
+    places.record(&registry, &two, &moved);
+    places.forget(&registry, &two, &elsewhere);
+    let found = |places: &BlobPlaces| {
+        [&gone, &moved, &elsewhere].map(|digest| places.find(&registry, digest))
+    };
+    assert_eq!(found(&places), [None, Some(two.clone()), Some(one.clone())]);
+    ledger.close().await;
+    drop(ledger);
+    let ledger = store.open().await;
+    assert_eq!(found(&ledger.places()), [None, Some(two), Some(one)]);
 }

@@ -13,7 +13,7 @@ mod scenarios {
         a_newcomer_comes_before_the_second_image_of_who_asked_for_many,
         a_pod_that_waits_comes_first,
         a_failed_copy_comes_again_when_it_is_due,
-        one_registry_leaves_workers_to_others_that_wait,
+        one_registry_gets_so_many_claims_and_no_more,
         what_is_handed_back_comes_first_again,
         a_full_queue_takes_nothing_new_on,
         case_18_an_old_replica_is_looked_after_once_and_served_meanwhile,
@@ -134,7 +134,7 @@ async fn a_failed_copy_comes_again_when_it_is_due(store: &Fixture) {
     assert_eq!(claim(&ledger).await.unwrap(), "1");
 }
 
-async fn one_registry_leaves_workers_to_others_that_wait(store: &Fixture) {
+async fn one_registry_gets_so_many_claims_and_no_more(store: &Fixture) {
     let ledger = store.open().await;
     for tag in ["1", "2", "3", "4"] {
         ledger.want(ask(tag)).await.unwrap();
@@ -143,12 +143,17 @@ async fn one_registry_leaves_workers_to_others_that_wait(store: &Fixture) {
     let other = Ask { source: "docker.io.example/app:other".parse().unwrap(), ..ask("other") };
     let soon = Wish { priority: Priority::Soon, ..other.wish.clone() };
     ledger.want(Ask { wish: soon, ..other }).await.unwrap();
-    let mut order = Vec::new();
-    for _ in 0..5 {
-        let claimed = ledger.claim(2).await.unwrap().unwrap();
-        order.push(claimed.source.tag().unwrap().to_string());
+    let mut claimed = Vec::new();
+    for expected in ["1", "2", "other"] {
+        let record = ledger.claim(2).await.unwrap().unwrap();
+        assert_eq!(record.source.tag().unwrap().to_string(), expected);
+        claimed.push(record.ticket().unwrap());
     }
-    assert_eq!(order, ["1", "2", "other", "3", "4"], "its share is no limit where nobody waits");
+    assert_eq!(ledger.claim(2).await.unwrap(), None, "whoever comes next finds a worker");
+    ledger.settle(claimed.swap_remove(1), Settlement::HandedBack, 0).await.unwrap();
+    assert_eq!(ledger.claim(1).await.unwrap(), None);
+    assert_eq!(ledger.claim(2).await.unwrap().unwrap().source, source("2"));
+    assert_eq!(ledger.claim(2).await.unwrap(), None);
 }
 
 async fn what_is_handed_back_comes_first_again(store: &Fixture) {
@@ -157,7 +162,7 @@ async fn what_is_handed_back_comes_first_again(store: &Fixture) {
         ledger.want(ask(tag)).await.unwrap();
     }
     assert_eq!(claim(&ledger).await.unwrap(), "1");
-    let second = ledger.claim(1).await.unwrap().unwrap();
+    let second = ledger.claim(usize::MAX).await.unwrap().unwrap();
     let back = ledger.settle(second.ticket().unwrap(), Settlement::HandedBack, 0).await.unwrap();
     assert_eq!(back.unwrap().state, State::Wanted);
     assert_eq!([claim(&ledger).await, claim(&ledger).await], [Some("2".into()), Some("3".into())]);
@@ -219,7 +224,7 @@ async fn a_claim_that_nobody_has_is_handed_back(store: &Fixture) {
     // A worker that has gone when the answer comes.
     let (reply, answer) = oneshot::channel();
     drop(answer);
-    let action = Action::Claim { most_of_one_registry: 1 };
+    let action = Action::Claim { most_of_one_registry: usize::MAX };
     ledger.commands.send(Command { action, reply }).await.unwrap();
     assert_eq!(claim(&ledger).await, None);
     housekeeping::live(&ledger.shared, &ledger.commands).await;

@@ -1,0 +1,88 @@
+//! What a registry says it holds of an upload: the `Range` of its answers.
+
+use http::{Method, header};
+
+use super::{Upload, location_of};
+use crate::answer::Answer;
+use crate::error::{Error, ErrorKind, Operation};
+use crate::request::{Request, Scope};
+
+impl Upload {
+    /// How many bytes the registry holds; None where it does not know, or no longer knows, this
+    /// upload, or none of it is worth going on with. An error says that it cannot be asked now.
+    pub async fn held(&mut self) -> Result<Option<u64>, Error> {
+        let operation = Operation::UploadStatus;
+        let request = Request::new(operation, &self.registry, Method::GET, self.location.clone());
+        let scope = Scope::push(&self.repository);
+        let answer = match self.client.request(&self.site, request, Some(&scope)).await {
+            Ok(answer) => answer,
+            Err(error) => match error.kind() {
+                ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::RateLimited => {
+                    return Err(error);
+                }
+                // Many registries keep nothing of a request that broke, and some not even the
+                // upload: distribution 2 gives it up when it is asked.
+                _ => {
+                    tracing::debug!(%error, "the upload cannot be gone on with");
+                    return Ok(None);
+                }
+            },
+        };
+        let held = answer.header(header::RANGE.as_str()).and_then(parse_range);
+        match held {
+            // `0-0` is what registries say of no byte as well.
+            None | Some(0 | 1) => Ok(None),
+            Some(held) => {
+                self.follow(&answer)?;
+                Ok(Some(held))
+            }
+        }
+    }
+
+    /// Goes on where an answer says; at the same place where it says nothing.
+    pub(super) fn follow(&mut self, answer: &Answer) -> Result<(), Error> {
+        if let Some(location) = location_of(&self.site, answer) {
+            self.location = location?;
+        }
+        Ok(())
+    }
+}
+
+/// How many bytes the registry has after a chunk from `from` to `end`: more than before, and
+/// not `0-0`, which registries say of no byte as well. An answer without a Range is a success
+/// like another.
+pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<u64, Error> {
+    let Some(range) = answer.header(header::RANGE.as_str()) else { return Ok(end) };
+    let least = from.saturating_add(1).max(end.min(2));
+    let held = parse_range(range).filter(|held| (least..=end).contains(held));
+    held.ok_or_else(|| {
+        let last = end.saturating_sub(1);
+        let message = format!("it got bytes {from}-{last} and says that it has {range}");
+        answer.error(ErrorKind::Malformed, message)
+    })
+}
+
+/// The number of bytes that `0-<last>` names. Some registries write a unit before it.
+fn parse_range(value: &str) -> Option<u64> {
+    let value = value.trim();
+    let last = value.strip_prefix("bytes=").unwrap_or(value).strip_prefix("0-")?;
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
+    last.parse::<u64>().ok().filter(|_| is_number)?.checked_add(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_read_or_refused() {
+        assert_eq!(parse_range("0-0"), Some(1));
+        assert_eq!(parse_range(" 0-1023 "), Some(1024));
+        assert_eq!(parse_range("bytes=0-9"), Some(10));
+        for value in
+            ["", "0-", "0--1", "0-+1", "1-5", "5", "bytes 0-5/9", "0-18446744073709551615", "0-1-2"]
+        {
+            assert_eq!(parse_range(value), None, "{value}");
+        }
+    }
+}

@@ -1,0 +1,171 @@
+//! Tokens and identity tokens on the wire: how many are fetched, and with what.
+//! Cases 24, 37, 38.
+
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::join_all;
+use http::Method;
+use protocol::{Registry, Repository};
+use registry::{
+    Client, ClientConfig, Descriptor, DockerConfig, Error, ErrorKind, ManifestRef, Operation,
+    RegistryConfig, Retry, RetryPolicy,
+};
+use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// A client that knows one registry, with this under `auths`.
+struct World {
+    registry: ScriptedRegistry,
+    client: Client,
+}
+
+impl World {
+    fn new(registry: ScriptedRegistry, entry: &str) -> Self {
+        let config = format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.host());
+        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
+        let client = Client::new(ClientConfig {
+            registries: [(registry.host().parse().unwrap(), plain)].into(),
+            credentials: Arc::new(DockerConfig::parse(&config).unwrap()),
+            retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
+            permits: 64,
+            ..ClientConfig::default()
+        })
+        .unwrap();
+        registry.push(&Image::new(&[b"layer"]), "app", "v1");
+        Self { registry, client }
+    }
+
+    async fn look(&self) -> Result<Option<Descriptor>, Error> {
+        let registry: Registry = self.registry.host().parse().unwrap();
+        let repository: Repository = "app".parse().unwrap();
+        let tag = ManifestRef::Tag("v1".parse().unwrap());
+        self.client.head_manifest(&registry, &repository, &tag).await
+    }
+
+    /// So many requests at once.
+    async fn look_all(&self, count: usize) -> Vec<Result<Option<Descriptor>, Error>> {
+        join_all((0..count).map(|_| self.look())).await
+    }
+
+    fn tokens(&self) -> usize {
+        self.registry.count(&Method::GET, Kind::Token)
+            + self.registry.count(&Method::POST, Kind::Token)
+    }
+}
+
+const USER: &str = r#"{"username":"u","password":"hunter2"}"#;
+
+#[tokio::test]
+async fn fifty_who_wait_fetch_one_token() {
+    let registry = ScriptedRegistry::builder().bearer("u", "hunter2", HOUR).start().await;
+    let world = World::new(registry, USER);
+    let slow = Fault::Delay(Duration::from_millis(100));
+    world.registry.script(When::each(Method::GET, Kind::Token), slow);
+    assert!(world.look_all(50).await.iter().all(|found| matches!(found, Ok(Some(_)))));
+    assert_eq!(world.tokens(), 1);
+
+    // All tokens end at once: again one is fetched, whoever notices first.
+    world.registry.revoke_tokens();
+    assert!(world.look_all(50).await.iter().all(|found| matches!(found, Ok(Some(_)))));
+    assert_eq!(world.tokens(), 2);
+}
+
+#[tokio::test]
+async fn fifty_who_wait_share_one_failure() {
+    let registry = ScriptedRegistry::builder().bearer("u", "hunter2", HOUR).start().await;
+    let world = World::new(registry, USER);
+    let endpoint = When::first(Method::GET, Kind::Token);
+    world.registry.script(endpoint.clone(), Fault::Delay(Duration::from_millis(100)));
+    world.registry.script(endpoint, Fault::status(503, "busy"));
+    let all = world.look_all(50).await;
+    for error in all.into_iter().map(Result::unwrap_err) {
+        assert_eq!((error.operation(), error.kind()), (Operation::FetchToken, ErrorKind::Server));
+        assert!(matches!(error.retry(), Retry::Later { .. }));
+    }
+    assert_eq!(world.tokens(), 1);
+    assert!(world.look().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_serves_until_shortly_before_its_own_end() {
+    let life = Duration::from_secs(1);
+    let registry = ScriptedRegistry::builder().bearer("u", "hunter2", life).start().await;
+    let world = World::new(registry, USER);
+    world.look().await.unwrap();
+    world.look().await.unwrap();
+    assert_eq!(world.tokens(), 1);
+    tokio::time::sleep(life).await;
+    world.registry.forget_requests();
+    world.look().await.unwrap();
+    assert_eq!(world.tokens(), 1);
+    // It was known to have ended: nothing was asked with it.
+    assert_eq!(world.registry.count(&Method::HEAD, Kind::Manifest), 1);
+}
+
+/// A 401 with a token that was fetched for this very request means what it says.
+#[tokio::test]
+async fn a_fresh_token_that_is_refused_is_not_fetched_for_ever() {
+    let registry = ScriptedRegistry::builder().bearer("u", "hunter2", HOUR).start().await;
+    let world = World::new(registry, USER);
+    let challenge = format!(r#"Bearer realm="{}/token",service="test""#, world.registry.url());
+    let refused = vec![("www-authenticate".to_owned(), challenge)];
+    let each = When::each(Method::HEAD, Kind::Manifest);
+    world.registry.script(each, Fault::Answer(401, refused, String::new()));
+    for requests in 1..=3 {
+        let error = world.look().await.unwrap_err();
+        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthorized, Retry::Never));
+        assert_eq!(world.tokens(), requests);
+    }
+}
+
+#[tokio::test]
+async fn an_identity_token_is_changed_for_tokens() {
+    let registry = ScriptedRegistry::builder().identity("canary", HOUR).start().await;
+    let world = World::new(registry, r#"{"identitytoken":"canary"}"#);
+    assert!(world.look_all(50).await.iter().all(|found| matches!(found, Ok(Some(_)))));
+    assert_eq!(world.registry.count(&Method::POST, Kind::Token), 1);
+    // The endpoint offered another refresh token; ours is used again.
+    world.registry.revoke_tokens();
+    world.look().await.unwrap();
+    assert_eq!(world.registry.count(&Method::POST, Kind::Token), 2);
+    assert_eq!(world.tokens(), 2);
+    // It stands in no URL and no header.
+    let requests = world.registry.requests();
+    assert!(!format!("{requests:?}").contains("canary"));
+}
+
+#[tokio::test]
+async fn a_wrong_identity_token_is_told_as_such() {
+    let registry = ScriptedRegistry::builder().identity("right", HOUR).start().await;
+    let world = World::new(registry, r#"{"identitytoken":"canary"}"#);
+    let error = world.look().await.unwrap_err();
+    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unauthorized, Retry::Never));
+    assert_eq!((error.operation(), error.is_anonymous()), (Operation::FetchToken, false));
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error:?}");
+    assert_eq!(world.tokens(), 1);
+}
+
+/// Case 38.
+#[tokio::test]
+async fn an_endless_token_is_not_read_to_its_end() {
+    let registry = ScriptedRegistry::builder().bearer("u", "hunter2", HOUR).start().await;
+    let world = World::new(registry, USER);
+    world.registry.script(When::each(Method::GET, Kind::Token), Fault::Endless);
+    let error = world.look().await.unwrap_err();
+    assert_eq!((error.operation(), error.kind()), (Operation::FetchToken, ErrorKind::TooLarge));
+}
+
+/// Case 24.
+#[tokio::test]
+async fn no_error_shows_the_password() {
+    let registry = ScriptedRegistry::builder().bearer("u", "other", HOUR).start().await;
+    let world = World::new(registry, USER);
+    let error = world.look().await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unauthorized);
+    let shown = format!("{error} {error:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("dTpodW50ZXIy"), "{shown}");
+}

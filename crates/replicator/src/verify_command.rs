@@ -1,0 +1,92 @@
+//! `verify`: what was found of a replica, as lines for people. The last one sums up.
+
+use std::fmt;
+
+use copy::{Damage, Finding, PartKind, Report};
+use indicatif::HumanBytes;
+
+/// A report as text.
+pub(crate) struct Text<'a> {
+    /// What was found.
+    pub(crate) report: &'a Report,
+    /// Whether blobs were looked up and not read.
+    pub(crate) quick: bool,
+}
+
+/// ```text
+/// missing layer sha256:5f70… of sha256:9b1c… (linux/arm64)
+/// 1 of 12 parts is damaged
+/// ```
+impl fmt::Display for Text<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Report { parts, size_bytes, findings, .. } = self.report;
+        findings.iter().try_for_each(|finding| write_finding(f, finding))?;
+        let damaged = findings.len();
+        let verb = if damaged == 1 { "is" } else { "are" };
+        if findings.iter().any(hides_parts) {
+            writeln!(f, "what manifests name that could not be read was not looked at")?;
+        }
+        match (damaged, self.quick) {
+            (0, false) => writeln!(f, "{parts} parts, {}, all right", HumanBytes(*size_bytes)),
+            (0, true) => writeln!(f, "{parts} parts, {}, all there", HumanBytes(*size_bytes)),
+            _ => writeln!(f, "{damaged} of {parts} parts {verb} damaged"),
+        }
+    }
+}
+
+fn write_finding(f: &mut fmt::Formatter<'_>, finding: &Finding) -> fmt::Result {
+    let Finding { part, damage } = finding;
+    write!(f, "{damage} {} {}", part.kind, part.digest)?;
+    if let Some(parent) = &part.parent {
+        write!(f, " of {parent}")?;
+    }
+    if let Some(platform) = &part.platform {
+        write!(f, " ({platform})")?;
+    }
+    if let Damage::Unreadable { reason } = damage {
+        write!(f, ": {reason}")?;
+    }
+    writeln!(f)
+}
+
+fn hides_parts(finding: &Finding) -> bool {
+    let is_read = matches!(finding.damage, Damage::Short | Damage::Long);
+    finding.part.kind == PartKind::Manifest && !is_read
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use copy::Part;
+    use protocol::Digest;
+
+    fn digest(digit: char) -> Digest {
+        format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap()
+    }
+
+    fn finding(digit: char, kind: PartKind, parent: Option<char>, damage: Damage) -> Finding {
+        let platform = parent.map(|_| "linux/arm/v7".parse().unwrap());
+        let part = Part { digest: digest(digit), kind, parent: parent.map(digest), platform };
+        Finding { part, damage }
+    }
+
+    fn report(findings: Vec<Finding>) -> Report {
+        Report { digest: digest('0'), parts: 12, size_bytes: 345 << 20, findings }
+    }
+
+    #[test]
+    fn a_report_is_a_line_a_finding_and_a_sum() {
+        let reason = "target r.example failed over app:v1 (500 UNKNOWN)".to_owned();
+        let damaged = report(vec![
+            finding('1', PartKind::Manifest, Some('0'), Damage::Missing),
+            finding('2', PartKind::Manifest, Some('0'), Damage::Unreadable { reason }),
+            finding('3', PartKind::Config, Some('4'), Damage::Short),
+            finding('5', PartKind::Layer, Some('4'), Damage::Wrong),
+        ]);
+        let one = report(vec![finding('0', PartKind::Layer, None, Damage::Long)]);
+        let right = report(Vec::new());
+        let shown = [(&damaged, false), (&one, true), (&right, false), (&right, true)];
+        let texts = shown.map(|(report, quick)| Text { report, quick }.to_string());
+        insta::assert_snapshot!(texts.join("\n"));
+    }
+}
