@@ -42,8 +42,8 @@ const RECORDS_IN_ONE_STATEMENT: usize = 64;
 /// The order in which workers take what waits; the index `replicas_waiting`.
 const ORDER: &str = "ORDER BY priority, turn, since_ms";
 
-/// How far a claim looks past registries that have their share. Turns put what other lanes wait
-/// for near the front: only so many lanes of such registries can hide it.
+/// How far a claim looks past registries that have their share, in each priority. Turns put what
+/// other lanes wait for near its front: only so many lanes of such registries can hide it.
 const LOOK_AHEAD: u32 = 500;
 
 /// The record of `source`.
@@ -84,10 +84,15 @@ pub(super) async fn next(
     let mut condition = "WHERE turn IS NOT NULL ".to_owned();
     if !left_out.is_empty() {
         let places = places(1, left_out.len());
-        condition += &format!(
-            "AND source IN (SELECT source FROM replicas WHERE turn IS NOT NULL {ORDER} LIMIT {LOOK_AHEAD}) \
-             AND registry NOT IN ({places}) "
-        );
+        let ahead = Priority::ALL.map(|priority| {
+            let number = priority.as_number();
+            format!(
+                "SELECT source FROM (SELECT source FROM replicas \
+                 WHERE turn IS NOT NULL AND priority = {number} {ORDER} LIMIT {LOOK_AHEAD}) AS p{number}"
+            )
+        });
+        let ahead = ahead.join(" UNION ALL ");
+        condition += &format!("AND source IN ({ahead}) AND registry NOT IN ({places}) ");
     }
     condition += &format!("{ORDER} LIMIT 1{lock}");
     let mut query = select(&condition, true);

@@ -14,6 +14,7 @@ mod scenarios {
         a_pod_that_waits_comes_first,
         a_failed_copy_comes_again_when_it_is_due,
         one_registry_gets_so_many_claims_and_no_more,
+        a_long_queue_of_one_registry_hides_no_other,
         what_is_handed_back_comes_first_again,
         a_full_queue_takes_nothing_new_on,
         case_18_an_old_replica_is_looked_after_once_and_served_meanwhile,
@@ -154,6 +155,23 @@ async fn one_registry_gets_so_many_claims_and_no_more(store: &Fixture) {
     assert_eq!(ledger.claim(1).await.unwrap(), None);
     assert_eq!(ledger.claim(2).await.unwrap().unwrap().source, source("2"));
     assert_eq!(ledger.claim(2).await.unwrap(), None);
+}
+
+async fn a_long_queue_of_one_registry_hides_no_other(store: &Fixture) {
+    let ledger = store.open().await;
+    let asked = (0..600).map(|number| {
+        let ledger = ledger.clone();
+        // Some may have to be asked for twice: a burst of writes has a time limit.
+        tokio::spawn(async move { while ledger.want(ask(&number.to_string())).await.is_err() {} })
+    });
+    for asked in asked.collect::<Vec<_>>() {
+        asked.await.unwrap();
+    }
+    let other: ImageReference = "quay.io/app:other".parse().unwrap();
+    let soon = Wish { priority: Priority::Soon, ..ask("other").wish };
+    ledger.want(Ask { source: other.clone(), wish: soon, ..ask("other") }).await.unwrap();
+    assert_ne!(ledger.claim(1).await.unwrap().unwrap().source, other);
+    assert_eq!(ledger.claim(1).await.unwrap().unwrap().source, other);
 }
 
 async fn what_is_handed_back_comes_first_again(store: &Fixture) {
