@@ -150,7 +150,7 @@ fn a_replica_is_refused_until_it_is_there() {
 fn what_lies_at_a_target_no_longer_in_force_is_not_there() {
     let fixture = fixture();
     let target = "other.corp/docker.io/library/nginx:1.27".parse().unwrap();
-    let elsewhere = Wish { target, ..fixture.wish.clone() };
+    let elsewhere = Wish { target, ..self::fixture().wish };
     let question = Question { wish: &elsewhere, ..fixture.question(Verb::Replica) };
     let present = fixture.present();
     assert!(question.needs_want(Some(&present)));

@@ -201,7 +201,7 @@ fn words_are_readable_back() {
 
 #[derive(Clone, Debug)]
 enum Move {
-    Want(Ask),
+    Want(Box<Ask>),
     Join,
     Claim,
     Settle(Settlement),
@@ -211,10 +211,10 @@ enum Move {
 
 fn any_move() -> impl Strategy<Value = Move> {
     prop_oneof![
-        Just(Move::Want(ask("1.27"))),
-        Just(Move::Want(wish(|wish| wish.priority = Priority::Soon))),
-        Just(Move::Want(wish(|wish| wish.max_age = None))),
-        Just(Move::Want(wish(|wish| wish.target = target("elsewhere")))),
+        Just(Move::Want(Box::new(ask("1.27")))),
+        Just(Move::Want(Box::new(wish(|wish| wish.priority = Priority::Soon)))),
+        Just(Move::Want(Box::new(wish(|wish| wish.max_age = None)))),
+        Just(Move::Want(Box::new(wish(|wish| wish.target = target("elsewhere"))))),
         Just(Move::Join),
         Just(Move::Claim),
         Just(Move::Settle(copied())),
@@ -254,7 +254,7 @@ proptest! {
         for step in moves {
             let before = record.clone();
             record = match step {
-                Move::Want(ask) => record.want(ask, 1, now),
+                Move::Want(ask) => record.want(*ask, 1, now),
                 Move::Join => record.clone().join(1, now).unwrap_or(record),
                 Move::Claim => match record.clone().claim(owner(), now) {
                     Some(record) => {
