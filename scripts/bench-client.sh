@@ -13,8 +13,9 @@ shift 2
 scheme=https
 [ "$tls" = on ] || scheme=http
 
+# Without the referrers, for which no peer looks by default.
 by_image_replicator() {
-    "$BIN/image-replicator" copy --config "$WORK/replicator/config.yaml" --log error "$1" "$2" >/dev/null
+    "$BIN/image-replicator" copy --no-referrers --config "$WORK/replicator/config.yaml" --log error "$1" "$2" >/dev/null
 }
 
 # Six layers at once is its fixed number.

@@ -76,6 +76,7 @@ configure_clients() {
         esac
     done >"$WORK/clients/registries.yaml"
     sed -i "/^registries:/r $WORK/clients/registries.yaml" "$WORK/replicator/config.yaml"
+    echo '  referrers: {enabled: false}' >>"$WORK/replicator/config.yaml"
     for place in "${places[@]}"; do
         jq -n --arg address "$(address_of "$place")" --rawfile ca "$WORK/tls/ca.pem" \
             --rawfile user "$WORK/$place/user" --rawfile password "$WORK/$place/password" \

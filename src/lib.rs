@@ -21,11 +21,6 @@ mod verify;
 mod wording;
 mod workload;
 
-#[cfg(test)]
-mod tests {
-    pub(crate) mod fake;
-}
-
 use std::time::Instant;
 
 use kubewarden_policy_sdk::host_capabilities::SigstoreVerificationInputV2;
@@ -75,4 +70,9 @@ fn host_call(namespace: &str, operation: &str, payload: &[u8]) -> CallResult {
 #[cfg(not(target_arch = "wasm32"))]
 fn host_call(_namespace: &str, _operation: &str, _payload: &[u8]) -> CallResult {
     Err("a native build of the policy has no host".into())
+}
+
+#[cfg(test)]
+mod tests {
+    pub(crate) mod fake;
 }
