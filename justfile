@@ -65,6 +65,10 @@ faults SEED=env("SEED", "1") N=env("N", "1000"):
     FAULTS_SEED={{ trim_start_match(SEED, "SEED=") }} FAULTS_COPIES={{ trim_start_match(N, "N=") }} \
         cargo test {{ locked }} -p copy --test faults -- --nocapture
 
+# Kills at random points: `SEED=7 KILLS=200 LEDGER=postgres VICTIM=postgres just kill`
+kill: build
+    scripts/kill.sh
+
 # The module: ./policy.wasm
 policy:
     scripts/build-policy.sh
