@@ -13,6 +13,7 @@ mod freshness;
 mod front;
 mod ledger;
 mod metrics;
+mod origins;
 mod serve;
 mod status;
 mod verify_command;

@@ -1,10 +1,9 @@
-//! Where at targets blobs are, kept over restarts and shared between replicators: the ledger
-//! behind the copy engine's port. Asked and told in memory; written and read in the background.
+//! Where at targets blobs are, kept over restarts and shared between replicators. Asked and told
+//! in memory; written and read in the background.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use copy::{Origins, RecentOrigins};
 use protocol::{Digest, Registry, Repository};
 use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row};
@@ -17,8 +16,8 @@ use crate::clock::Timestamp;
 /// it is seen again; without it a blob is sent that could have been mounted.
 const WAITING_PLACES: usize = 10_000;
 
-/// Places that are read at start: as many as the engine remembers.
-const READ_AT_START: u32 = 20_000;
+/// Places that are remembered, and read at start. About 250 bytes each, so 5 MiB at the most.
+const REMEMBERED_PLACES: u32 = 20_000;
 
 /// Places of other replicators that are read in one go.
 const READ_AT_ONCE: u32 = 2_000;
@@ -41,42 +40,44 @@ pub(super) enum Finding {
 pub(super) type NewPlaces = BTreeMap<Key, Finding>;
 
 /// What this process knows of places.
-#[derive(Default)]
+#[derive(Debug)]
 pub(crate) struct BlobPlaces {
-    known: RecentOrigins,
+    known: moka::sync::Cache<Key, Repository>,
     new: Mutex<NewPlaces>,
 }
 
-impl std::fmt::Debug for BlobPlaces {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("BlobPlaces")
-    }
-}
-
-impl Origins for BlobPlaces {
-    fn find(&self, registry: &Registry, digest: &Digest) -> Option<Repository> {
-        self.known.find(registry, digest)
-    }
-
-    fn record(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
-        if self.known.find(registry, digest).as_ref() == Some(repository) {
-            return;
-        }
-        self.known.record(registry, repository, digest);
-        self.write_later(registry, digest, Finding::There(repository.clone()));
-    }
-
-    fn forget(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
-        // Somebody may have seen it elsewhere in the meantime.
-        if self.known.find(registry, digest).as_ref() != Some(repository) {
-            return;
-        }
-        self.known.forget(registry, repository, digest);
-        self.write_later(registry, digest, Finding::Gone(repository.clone()));
+impl Default for BlobPlaces {
+    fn default() -> Self {
+        let known = moka::sync::Cache::new(REMEMBERED_PLACES.into());
+        Self { known, new: Mutex::default() }
     }
 }
 
 impl BlobPlaces {
+    /// A repository that held the blob when last seen.
+    pub(crate) fn find(&self, registry: &Registry, digest: &Digest) -> Option<Repository> {
+        self.known.get(&(registry.clone(), digest.clone()))
+    }
+
+    /// The blob is in this repository.
+    pub(crate) fn record(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
+        if self.find(registry, digest).as_ref() == Some(repository) {
+            return;
+        }
+        self.known.insert((registry.clone(), digest.clone()), repository.clone());
+        self.write_later(registry, digest, Finding::There(repository.clone()));
+    }
+
+    /// The blob is not in this repository, or cannot be had from there.
+    pub(crate) fn forget(&self, registry: &Registry, repository: &Repository, digest: &Digest) {
+        // Somebody may have seen it elsewhere in the meantime.
+        if self.find(registry, digest).as_ref() != Some(repository) {
+            return;
+        }
+        self.known.invalidate(&(registry.clone(), digest.clone()));
+        self.write_later(registry, digest, Finding::Gone(repository.clone()));
+    }
+
     fn write_later(&self, registry: &Registry, digest: &Digest, finding: Finding) {
         let key = (registry.clone(), digest.clone());
         let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
@@ -95,7 +96,7 @@ impl BlobPlaces {
     pub(super) async fn read_newest(&self, readers: &AnyPool) -> Result<Timestamp, LedgerError> {
         let sql = format!(
             "SELECT registry, digest, repository, seen_at_ms FROM blob_places \
-             ORDER BY seen_at_ms DESC LIMIT {READ_AT_START}"
+             ORDER BY seen_at_ms DESC LIMIT {REMEMBERED_PLACES}"
         );
         let rows = sqlx::query::<Any>(AssertSqlSafe(sql)).fetch_all(readers).await?;
         self.learn(rows.iter().rev(), Timestamp::from_ms(0))
@@ -124,8 +125,8 @@ impl BlobPlaces {
         for row in rows {
             last = Timestamp::from_ms(row.try_get("seen_at_ms")?);
             // A row that cannot be read costs a transfer, no more.
-            if let Some(((registry, digest), repository)) = read(row)? {
-                self.known.record(&registry, &repository, &digest);
+            if let Some((key, repository)) = read(row)? {
+                self.known.insert(key, repository);
             }
         }
         Ok(last)

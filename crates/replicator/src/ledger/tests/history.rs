@@ -1,6 +1,5 @@
 //! What is kept beside the records: requests, copies, places of blobs.
 
-use copy::Origins;
 use protocol::{Digest, Registry};
 
 use super::*;
