@@ -125,7 +125,7 @@ measure() {
     case $client in
     'image-replicator serve')
         source="$(place source "$tls" "$delay")"
-        [ "$shape" != serve-100 ] || source=source-slow workers=100
+        [ "$shape" != serve-100 ] || source=source-slow workers=101
         prefix="mirror/$(address_of "$source" | tr : _)/"
         figures="$(copies_by_serve "$images" "$tls" "$delay" "$workers" "$source" \
             2>>"$WORK/clients/log")" || result=failed
