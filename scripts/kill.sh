@@ -127,11 +127,12 @@ while read -r i; do
 done <"$WORK/asked"
 assert_none 'copies that counted twice' \
     "SELECT source FROM copies WHERE result = 'copied' GROUP BY source HAVING COUNT(*) > 1"
+# A copy that ended with its replicator, but for the word in the ledger, is found to be current.
 assert_none 'replicas without the copy that they came of' \
-    "SELECT source FROM replicas WHERE source NOT IN (SELECT source FROM copies WHERE result = 'copied')"
+    "SELECT source FROM replicas WHERE source NOT IN (SELECT source FROM copies WHERE result IN ('copied', 'current'))"
 assert_none 'replicas in no good end' \
     "SELECT source FROM replicas WHERE state <> 'present' OR digest IS NULL OR lease_owner IS NOT NULL OR turn IS NOT NULL"
 echo "$LEDGER, $VICTIM killed $KILLS times with seed $SEED: $(wc -l <"$WORK/asked") images asked for," \
-    "all present and whole, each copied once;" \
+    "all present and whole, none counted twice;" \
     "$(query "SELECT SUM(claims) FROM replicas") claims;" \
     "$(find "$WORK/target/storage" -path '*/_uploads/*' -name startedat | wc -l) uploads left to the registry's own purge"
