@@ -5,8 +5,11 @@
 # all platforms, by digest, six blobs at once, with what `configure_clients` wrote.
 set -euo pipefail
 
+here="$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/curl.sh
+. "$here/curl.sh"
 # shellcheck source=scripts/bench-registries.sh
-. "$(dirname "${BASH_SOURCE[0]}")/bench-registries.sh"
+. "$here/bench-registries.sh"
 
 client=$1 tls=$2
 shift 2

@@ -63,7 +63,7 @@ assert_room() {
 
 # configure_clients: for every place, what each client must know.
 configure_clients() {
-    local side place places=()
+    local place places=()
     mkdir "$WORK/clients"
     for place in "$WORK"/{source,target}*/port; do places+=("$(basename "$(dirname "$place")")"); done
     credentials "${places[@]}" | tee "$WORK/skopeo/auth.json" >"$WORK/clients/config.json"
@@ -83,10 +83,6 @@ configure_clients() {
             --arg tls "$([[ $place = *-plain* ]] && echo disabled || echo enabled)" \
             '{($address): {tls: $tls, regcert: $ca, user: $user, pass: $password, reqConcurrent: 6}}'
     done | jq -s '{hosts: add}' >"$WORK/clients/regctl.json"
-    for side in source target replicator; do
-        printf 'machine localhost login %s password %s\n' \
-            "$(cat "$WORK/$side/user")" "$(cat "$WORK/$side/password")" >"$WORK/clients/netrc-$side"
-    done
 }
 
 # copies_by_client CLIENT IMAGES TLS DELAY_MS: the figures on stdout as copies_by_serve has them.

@@ -80,9 +80,3 @@ at_target() {
 }
 
 ACCEPT='Accept: application/vnd.oci.image.index.v1+json, application/vnd.oci.image.manifest.v1+json'
-
-# curl_at SIDE ARGUMENT...: as that side's user.
-curl_at() {
-    curl --silent --show-error --fail --cacert "$WORK/tls/ca.pem" \
-        --netrc-file "$WORK/clients/netrc-$1" "${@:2}"
-}

@@ -37,8 +37,7 @@ copies_by_serve() {
 trigger_urls() {
     local repository
     while read -r repository _; do
-        printf 'url = "https://%s/v2/v1/start/bench/tag/%s/%s/manifests/1"\n' \
-            "$(address_of replicator)" "$(address_of "$2" | tr : _)" "$repository"
+        printf 'url = "%s"\n' "$(trigger_url bench "$2" "$repository")"
     done <"$1"
 }
 

@@ -41,9 +41,8 @@ make_images() {
 
 # ask NUMBER: whether the replicator took the question on.
 ask() {
-    curl --silent --fail --max-time 5 --cacert "$WORK/tls/ca.pem" --netrc-file "$WORK/netrc" \
-        --output /dev/null \
-        "https://$(address_of replicator)/v2/v1/start/shop/tag/$(address_of source | tr : _)/shop/app-$1/manifests/1"
+    curl_at replicator --max-time 5 --output /dev/null "$(trigger_url shop source "shop/app-$1")" \
+        2>/dev/null
 }
 
 # ask_some KILL: new images, those that were taken on to $WORK/asked.
@@ -54,16 +53,13 @@ ask_some() {
     done
 }
 
-replicas_in() {
-    status_of replicator /metrics |
-        awk -v line="image_replicator_replicas{state=\"$1\"}" '$1 == line {print $2}'
-}
-
 # Whether all that is in the ledger is there: no less than what was asked for.
 all_present() {
-    local present
-    present="$(replicas_in present)" && [ "${present:-0}" -ge "$(wc -l <"$WORK/asked")" ] &&
-        [ "$(status_of replicator /metrics | awk '/^image_replicator_replicas/ {all += $2} END {print all}')" = "$present" ]
+    local all present
+    read -r all present < <(status_of replicator /metrics | awk '
+        /^image_replicator_replicas\{/ {all += $2; if (/"present"/) present = $2}
+        END {print all + 0, present + 0}')
+    [ "$present" = "$all" ] && [ "$present" -ge "$(wc -l <"$WORK/asked")" ]
 }
 
 # query SQL: its rows, from whichever store.
@@ -106,8 +102,6 @@ if [ "$LEDGER" = postgres ]; then
     make_postgres ledger
     sed -i "s|^ledger:.*|ledger: $(postgres_url ledger)|" "$WORK/replicator/config.yaml"
 fi
-printf 'machine localhost login %s password %s\n' \
-    "$(cat "$WORK/replicator/user")" "$(cat "$WORK/replicator/password")" >"$WORK/netrc"
 : >"$WORK/asked"
 start_replicator replicator
 for ((kill = 0; kill < KILLS; kill++)); do
@@ -120,8 +114,11 @@ for ((kill = 0; kill < KILLS; kill++)); do
 done
 wait_until 180 "all replicas present; asked for $(wc -l <"$WORK/asked")" all_present
 
+for ((i = 0; i < IMAGES; i++)); do
+    digests+=("$(digest_of "$(address_of source)/image-$i:1")")
+done
 while read -r i; do
-    same="$(digest_of "$(address_of source)/image-$((i % IMAGES)):1")"
+    same="${digests[i % IMAGES]}"
     got="$(digest_of "$(address_of target)/mirror/$(address_of source | tr : _)/shop/app-$i:1")"
     [ "$same" = "$got" ] || die "app-$i is $got at the target, $same at the source"
 done <"$WORK/asked"

@@ -9,6 +9,8 @@ ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 BIN="${BIN:-$ROOT/target/debug}"
 MODULE="${MODULE:-$ROOT/policy.wasm}"
 
+# shellcheck source=scripts/curl.sh
+. "$ROOT/scripts/curl.sh"
 # shellcheck source=scripts/images.sh
 . "$ROOT/scripts/images.sh"
 
@@ -185,13 +187,16 @@ CONF
     cp "$tls/ca.pem" "$tls/client/ca.crt"
 }
 
-# make_account NAME: a user with a random password, and an htpasswd file that knows both.
+# make_account NAME: a user with a random password, and files that know both: for the service
+# (htpasswd) and for curl (netrc).
 make_account() {
     local folder="$WORK/$1"
     printf '%s-user' "$1" >"$folder/user"
     openssl rand -hex 12 | tr -d '\n' >"$folder/password"
     # The password comes by stdin: argv is for all to read. Cost 5 is the least, for speed.
     htpasswd -niB -C 5 "$(cat "$folder/user")" <"$folder/password" >"$folder/htpasswd"
+    printf 'machine localhost login %s password %s\n' \
+        "$(cat "$folder/user")" "$(cat "$folder/password")" >"$folder/netrc"
 }
 
 # credentials SERVICE[=PASSWORD]...: a docker config.json on stdout. A password that is given
@@ -270,6 +275,13 @@ CONF
 start_replicator() {
     launch_and_wait "$1" "$BIN/image-replicator" serve --config "$WORK/$1/config.yaml"
     wait_until 20 "$1 is not ready; its log: $WORK/$1/log" is_ready "$1"
+}
+
+# trigger_url NAMESPACE REGISTRY REPOSITORY: where the replicator is asked to begin a copy of that
+# repository's tag `1`.
+trigger_url() {
+    printf 'https://%s/v2/v1/start/%s/tag/%s/%s/manifests/1' \
+        "$(address_of replicator)" "$1" "$(address_of "$2" | tr : _)" "$3"
 }
 
 # status_of REPLICATOR PATH: a page of the second listener.
