@@ -295,8 +295,9 @@ pub(crate) fn redacted(url: &Url) -> String {
     plain.to_string()
 }
 
-/// One line of at most [`MAX_MESSAGE_CHARS`] characters.
-pub(crate) fn presentable(text: &str) -> String {
+/// What a stranger said, as one line without control characters; what is beyond 300 characters is
+/// an ellipsis. For messages.
+pub fn presentable(text: &str) -> String {
     let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut shown: String =
         line.chars().filter(|c| !c.is_control()).take(MAX_MESSAGE_CHARS).collect();

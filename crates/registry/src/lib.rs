@@ -45,7 +45,7 @@ pub use credentials::{
     HelperRules,
 };
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
-pub use error::{Error, ErrorKind, Operation, Retry};
+pub use error::{Error, ErrorKind, Operation, Retry, presentable};
 pub use hasher::Hasher;
 pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use referrers::Referrer;

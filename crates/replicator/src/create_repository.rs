@@ -11,6 +11,7 @@ use copy::Repositories;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::{Registry, Repository};
+use registry::presentable;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::Command;
@@ -24,9 +25,6 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 /// How much of the program's output is kept; the rest is read and dropped, so that a program
 /// that says much can end.
 const MAX_OUTPUT_BYTES: usize = 16 * 1024;
-
-/// How much of it an error shows.
-const MAX_EXCERPT_CHARS: usize = 300;
 
 /// The program, and its arguments.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -106,16 +104,8 @@ async fn beginning(output: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
 
 /// `aws ended with exit status: 254: An error occurred …`, on one line.
 fn refusal(program: &str, status: ExitStatus, outputs: &[Vec<u8>]) -> String {
-    let lines = outputs.iter().map(|output| {
-        let text = String::from_utf8_lossy(output);
-        text.split_whitespace().collect::<Vec<_>>().join(" ")
-    });
-    let line = lines.into_iter().find(|line| !line.is_empty()).unwrap_or_default();
-    let mut excerpt: String =
-        line.chars().filter(|c| !c.is_control()).take(MAX_EXCERPT_CHARS).collect();
-    if line.chars().count() > MAX_EXCERPT_CHARS {
-        excerpt.push('…');
-    }
+    let mut excerpts = outputs.iter().map(|output| presentable(&String::from_utf8_lossy(output)));
+    let excerpt = excerpts.find(|excerpt| !excerpt.is_empty()).unwrap_or_default();
     let separator = if excerpt.is_empty() { "" } else { ": " };
     format!("{program} ended with {status}{separator}{excerpt}")
 }
