@@ -52,6 +52,20 @@ impl CopyError {
         Self::new(Side::Source, image, Cause::Found { kind, message: message.into() })
     }
 
+    /// An error where the image has more of something than a limit allows.
+    pub(crate) fn check(
+        image: &ImageReference,
+        what: &str,
+        number: u64,
+        limit: u64,
+    ) -> Result<(), Self> {
+        if number <= limit {
+            return Ok(());
+        }
+        let message = format!("it has more than {limit} {what}");
+        Err(Self::found(image, ErrorKind::TooLarge, message))
+    }
+
     /// Something about the image that this target does not take.
     pub(crate) fn not_taken(image: &ImageReference, message: impl Into<String>) -> Self {
         Self::found_at_target(image, ErrorKind::Unsupported, message)

@@ -250,11 +250,7 @@ impl<'a> Reading<'a> {
     }
 
     fn check(&self, what: &str, number: u64, limit: u64) -> Result<(), CopyError> {
-        if number <= limit {
-            return Ok(());
-        }
-        let message = format!("it has more than {limit} {what}");
-        Err(CopyError::found(self.source, ErrorKind::TooLarge, message))
+        CopyError::check(self.source, what, number, limit)
     }
 
     /// Some of the wanted platforms are there, or the image has no platforms to choose from.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashSet};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, TryFutureExt, TryStreamExt, stream};
 use protocol::{Digest, ImageReference};
-use registry::{Client, Descriptor, ErrorKind, ManifestRef};
+use registry::{Client, Descriptor, ManifestRef};
 
 use crate::copier::resolve;
 use crate::error::CopyError;
@@ -180,11 +180,7 @@ impl<'a> Walk<'a> {
     }
 
     fn check(&self, what: &str, number: u64, limit: u64) -> Result<(), CopyError> {
-        if number <= limit {
-            return Ok(());
-        }
-        let message = format!("it has more than {limit} {what}");
-        Err(CopyError::found(self.image, ErrorKind::TooLarge, message).at_target())
+        CopyError::check(self.image, what, number, limit).map_err(CopyError::at_target)
     }
 }
 
