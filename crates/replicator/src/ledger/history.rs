@@ -9,7 +9,7 @@ use sqlx::{Any, AnyConnection, AssertSqlSafe};
 
 use super::LedgerError;
 use super::record::Settlement;
-use super::rows::{clamp, tuples};
+use super::rows::{self, Query, clamp};
 use super::work::{Asker, Ticket};
 use crate::clock::Timestamp;
 
@@ -26,9 +26,6 @@ const KEPT_COPIES: u32 = 100_000;
 /// Rows that one step of pruning takes away: some ten milliseconds. At a step a minute that is
 /// more than 50 copies a second.
 const PRUNED_AT_ONCE: u32 = 5_000;
-
-/// Rows that one statement writes.
-const ROWS_IN_ONE_STATEMENT: usize = 64;
 
 /// Who asked for what. Text, since nothing is decided by it.
 type Key = (String, String, String);
@@ -110,27 +107,25 @@ pub(super) async fn put_requests(
     connection: &mut AnyConnection,
     tallies: &Tallies,
 ) -> Result<(), LedgerError> {
-    let tallies: Vec<_> = tallies.0.iter().collect();
-    for tallies in tallies.chunks(ROWS_IN_ONE_STATEMENT) {
-        let sql = format!(
+    let sql = |tuples: &str| {
+        format!(
             "INSERT INTO requests (source, namespace, caller, first_at_ms, last_at_ms, count) \
-             VALUES {} ON CONFLICT (source, namespace, caller) DO UPDATE \
-             SET last_at_ms = excluded.last_at_ms, count = requests.count + excluded.count",
-            tuples(tallies.len(), 6),
-        );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(tallies.len() == 1);
-        for ((source, namespace, caller), tally) in tallies {
-            query = query
-                .bind(source.clone())
-                .bind(namespace.clone())
-                .bind(caller.clone())
-                .bind(tally.first_at.as_ms())
-                .bind(tally.last_at.as_ms())
-                .bind(clamp(tally.count));
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+             VALUES {tuples} ON CONFLICT (source, namespace, caller) DO UPDATE \
+             SET last_at_ms = excluded.last_at_ms, count = requests.count + excluded.count"
+        )
+    };
+    let bind = |query: Query<'static>, (key, tally): &(&Key, &Tally)| {
+        let (source, namespace, caller) = key;
+        query
+            .bind(source.clone())
+            .bind(namespace.clone())
+            .bind(caller.clone())
+            .bind(tally.first_at.as_ms())
+            .bind(tally.last_at.as_ms())
+            .bind(clamp(tally.count))
+    };
+    let tallies: Vec<_> = tallies.0.iter().collect();
+    rows::write(connection, &tallies, 6, sql, bind).await.map(drop)
 }
 
 /// Writes copies down.
@@ -138,27 +133,24 @@ pub(super) async fn put_copies(
     connection: &mut AnyConnection,
     copies: &[Copied],
 ) -> Result<(), LedgerError> {
-    for copies in copies.chunks(ROWS_IN_ONE_STATEMENT) {
-        let sql = format!(
+    let sql = |tuples: &str| {
+        format!(
             "INSERT INTO copies (source, claim, replicator, result, digest, bytes_moved, \
-             began_at_ms, ended_at_ms) VALUES {}",
-            tuples(copies.len(), 8),
-        );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(copies.len() == 1);
-        for copy in copies {
-            query = query
-                .bind(copy.ticket.source.to_string())
-                .bind(clamp(copy.ticket.claim))
-                .bind(copy.ticket.owner.to_string())
-                .bind(copy.result.to_owned())
-                .bind(copy.digest.as_ref().map(Digest::to_string))
-                .bind(clamp(copy.bytes_moved))
-                .bind(copy.began_at.as_ms())
-                .bind(copy.ended_at.as_ms());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+             began_at_ms, ended_at_ms) VALUES {tuples}"
+        )
+    };
+    let bind = |query: Query<'static>, copy: &Copied| {
+        query
+            .bind(copy.ticket.source.to_string())
+            .bind(clamp(copy.ticket.claim))
+            .bind(copy.ticket.owner.to_string())
+            .bind(copy.result.to_owned())
+            .bind(copy.digest.as_ref().map(Digest::to_string))
+            .bind(clamp(copy.bytes_moved))
+            .bind(copy.began_at.as_ms())
+            .bind(copy.ended_at.as_ms())
+    };
+    rows::write(connection, copies, 8, sql, bind).await.map(drop)
 }
 
 /// Takes away a little of what is older than is kept, or more than is kept.

@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, AnyConnection, AnyPool, AssertSqlSafe, Row};
 
 use super::LedgerError;
-use super::rows::tuples;
+use super::rows::{self, Query};
 use crate::clock::Timestamp;
 
 /// Places that wait to be written: some hundred images' worth. What comes beyond is written when
@@ -21,9 +21,6 @@ const REMEMBERED_PLACES: u32 = 20_000;
 
 /// Places of other replicators that are read in one go.
 const READ_AT_ONCE: u32 = 2_000;
-
-/// Rows that one statement writes.
-const ROWS_IN_ONE_STATEMENT: usize = 64;
 
 type Key = (Registry, Digest);
 
@@ -163,24 +160,15 @@ async fn insert(
     there: &[(&Key, &Repository)],
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    for there in there.chunks(ROWS_IN_ONE_STATEMENT) {
-        let sql = format!(
-            "INSERT INTO blob_places (registry, digest, repository, seen_at_ms) VALUES {} \
+    let sql = |tuples: &str| {
+        format!(
+            "INSERT INTO blob_places (registry, digest, repository, seen_at_ms) VALUES {tuples} \
              ON CONFLICT (registry, digest) DO UPDATE \
-             SET repository = excluded.repository, seen_at_ms = excluded.seen_at_ms",
-            tuples(there.len(), 4),
-        );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(there.len() == 1);
-        for ((registry, digest), repository) in there {
-            query = query
-                .bind(registry.to_string())
-                .bind(digest.to_string())
-                .bind(repository.to_string())
-                .bind(now.as_ms());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+             SET repository = excluded.repository, seen_at_ms = excluded.seen_at_ms"
+        )
+    };
+    let bind = |query, place: &_| bind(query, place).bind(now.as_ms());
+    rows::write(connection, there, 4, sql, bind).await.map(drop)
 }
 
 /// A row that names another repository by now stays.
@@ -188,19 +176,13 @@ async fn delete(
     connection: &mut AnyConnection,
     gone: &[(&Key, &Repository)],
 ) -> Result<(), LedgerError> {
-    for gone in gone.chunks(ROWS_IN_ONE_STATEMENT) {
-        let sql = format!(
-            "DELETE FROM blob_places WHERE (registry, digest, repository) IN (VALUES {})",
-            tuples(gone.len(), 3),
-        );
-        let mut query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(gone.len() == 1);
-        for ((registry, digest), repository) in gone {
-            query = query
-                .bind(registry.to_string())
-                .bind(digest.to_string())
-                .bind(repository.to_string());
-        }
-        query.execute(&mut *connection).await?;
-    }
-    Ok(())
+    let sql = |tuples: &str| {
+        format!("DELETE FROM blob_places WHERE (registry, digest, repository) IN (VALUES {tuples})")
+    };
+    rows::write(connection, gone, 3, sql, bind).await.map(drop)
+}
+
+fn bind(query: Query<'static>, place: &(&Key, &Repository)) -> Query<'static> {
+    let ((registry, digest), repository) = place;
+    query.bind(registry.to_string()).bind(digest.to_string()).bind(repository.to_string())
 }

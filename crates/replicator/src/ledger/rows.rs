@@ -9,7 +9,8 @@ use super::record::{Failure, Record, State};
 use super::work::{Owner, Priority, Work};
 use crate::clock::Timestamp;
 
-type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
+/// A statement with its parameters.
+pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
 
 const COLUMNS: [&str; 21] = [
     "source",
@@ -35,9 +36,9 @@ const COLUMNS: [&str; 21] = [
     "revision",
 ];
 
-/// Records that one statement writes: few enough for its parameters (SQLite takes 32,766,
+/// Rows that one statement reads or writes: few enough for its parameters (SQLite takes 32,766,
 /// PostgreSQL 65,535), enough to save the round trips of a burst.
-const RECORDS_IN_ONE_STATEMENT: usize = 64;
+const ROWS_IN_ONE_STATEMENT: usize = 64;
 
 /// The order in which workers take what waits; the index `replicas_waiting`.
 const ORDER: &str = "ORDER BY priority, turn, since_ms";
@@ -63,7 +64,7 @@ pub(super) async fn find_all(
     lock: &str,
 ) -> Result<Vec<Record>, LedgerError> {
     let mut records = Vec::new();
-    for sources in sources.chunks(RECORDS_IN_ONE_STATEMENT) {
+    for sources in sources.chunks(ROWS_IN_ONE_STATEMENT) {
         let places = places(1, sources.len());
         let condition = format!("WHERE source IN ({places}) ORDER BY source{lock}");
         let mut query = select(&condition, sources.len() == 1);
@@ -146,18 +147,28 @@ pub(super) async fn put(
     connection: &mut AnyConnection,
     records: &[&Record],
 ) -> Result<(), LedgerError> {
-    for records in records.chunks(RECORDS_IN_ONE_STATEMENT) {
-        let query = sqlx::query(AssertSqlSafe(upsert(records.len())));
-        let mut query = query.persistent(records.len() == 1);
-        for record in records {
-            query = bind(query, record);
-        }
-        let written = query.execute(&mut *connection).await?.rows_affected();
-        if written != records.len() as u64 {
-            return Err(LedgerError::Conflict);
-        }
+    let bind = |query, record: &&Record| bind(query, record);
+    let written = write(connection, records, COLUMNS.len(), upsert, bind).await?;
+    if written == records.len() as u64 { Ok(()) } else { Err(LedgerError::Conflict) }
+}
+
+/// Runs a statement over rows of `columns` values, some of them at a time: `sql` makes it of the
+/// parameters for all values, and `bind` binds those of one row. Returns how many rows it changed.
+pub(super) async fn write<T>(
+    connection: &mut AnyConnection,
+    rows: &[T],
+    columns: usize,
+    sql: impl Fn(&str) -> String,
+    bind: impl Fn(Query<'static>, &T) -> Query<'static>,
+) -> Result<u64, LedgerError> {
+    let mut written = 0;
+    for rows in rows.chunks(ROWS_IN_ONE_STATEMENT) {
+        let sql = sql(&tuples(rows.len(), columns));
+        let query = sqlx::query(AssertSqlSafe(sql)).persistent(rows.len() == 1);
+        let query = rows.iter().fold(query, &bind);
+        written += query.execute(&mut *connection).await?.rows_affected();
     }
-    Ok(())
+    Ok(written)
 }
 
 fn select<'q>(condition: &str, is_constant: bool) -> Query<'q> {
@@ -165,14 +176,13 @@ fn select<'q>(condition: &str, is_constant: bool) -> Query<'q> {
     sqlx::query(AssertSqlSafe(sql)).persistent(is_constant)
 }
 
-fn upsert(count: usize) -> String {
+fn upsert(tuples: &str) -> String {
     let set: Vec<_> =
         COLUMNS.iter().skip(1).map(|column| format!("{column} = excluded.{column}")).collect();
     format!(
-        "INSERT INTO replicas ({}) VALUES {} ON CONFLICT (source) DO UPDATE SET {} \
+        "INSERT INTO replicas ({}) VALUES {tuples} ON CONFLICT (source) DO UPDATE SET {} \
          WHERE replicas.revision < excluded.revision",
         COLUMNS.join(", "),
-        tuples(count, COLUMNS.len()),
         set.join(", "),
     )
 }
@@ -183,7 +193,7 @@ fn places(first: usize, count: usize) -> String {
 }
 
 /// The parameters of `count` rows of `columns` values.
-pub(super) fn tuples(count: usize, columns: usize) -> String {
+fn tuples(count: usize, columns: usize) -> String {
     let tuple = |row| format!("({})", places(row * columns + 1, columns));
     (0..count).map(tuple).collect::<Vec<_>>().join(", ")
 }
