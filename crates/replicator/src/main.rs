@@ -13,6 +13,7 @@ mod freshness;
 mod front;
 mod ledger;
 mod metrics;
+mod namespaces;
 mod origins;
 mod serve;
 mod status;
