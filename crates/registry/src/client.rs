@@ -12,6 +12,7 @@ use protocol::Registry;
 use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
+use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::guard::NamedBy;
 use crate::lane::{Closed, Lane, Permit, RegistryStatus};
@@ -25,6 +26,8 @@ use crate::upload::Refusals;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// Who we are to registries.
+    credentials: Arc<dyn Credentials>,
 }
 
 struct Shared {
@@ -63,10 +66,18 @@ impl Client {
             })?;
             special.insert(registry.clone(), transport(roots)?);
         }
-        let auth = Auth::new(Arc::clone(&config.credentials));
+        let credentials = Arc::clone(&config.credentials);
+        let auth = Auth::new();
         let (strangers, lanes, refusals) = Default::default();
         let shared = Shared { config, auth, special, usual, strangers, lanes, refusals };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), credentials })
+    }
+
+    /// The same client as somebody else. What both share knows them apart: tokens are kept by
+    /// the secret that they were given for, and what a registry asked for holds no secret.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: Arc<dyn Credentials>) -> Self {
+        Self { shared: Arc::clone(&self.shared), credentials }
     }
 
     /// How often and how soon requests are tried again.
@@ -217,7 +228,8 @@ impl Client {
     ) -> Result<Answer, Error> {
         let pass = site.lane.pass().await.map_err(|closed| unsent(&request, &closed))?;
         let has_stream = matches!(request.payload, Payload::Stream { .. });
-        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await;
+        let who = self.credentials.as_ref();
+        let sent = self.shared.auth.send(who, &site.transport, &site.home, request, scope).await;
         let sent = match sent {
             Ok(sent) => sent,
             Err(error) => {

@@ -120,7 +120,7 @@ impl Replicator {
         let config = format!(
             "front:\n  listen: 127.0.0.1:{port}\n  certificate: {certificate}\n  key: {key}\n  callers: {callers}\n\
              status:\n  listen: 127.0.0.1:{status}\nledger: sqlite:{}\ntarget:\n  root: localhost:1\n\
-             registries:\n  docker.io:\n    plain_http: true\ncopy:\n  workers: 1\n",
+             registries:\n  docker.io:\n    plain_http: true\nrules:\n- name: all\n  sources: '**'\ncopy:\n  workers: 1\n",
             ledger.display()
         );
         let config = write("config.yaml", &config);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, ForeignLayers, MediaType, Platform, Referrers, Scope};
+use copy::{Copier, ForeignLayers, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -17,9 +17,12 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
 use crate::create_repository::CreateRepository;
-use crate::freshness::{Freshness, FreshnessError, Rule};
+use crate::credentials::{Keyring, NamedCredentials, or_nobody};
 use crate::front::callers::Callers;
+use crate::label::Label;
 use crate::ledger::{LedgerUrlError, Settings};
+use crate::rules::Rules;
+use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
 /// 1 Gbit/s line full; each has a few blobs under way.
@@ -41,14 +44,12 @@ pub(crate) struct Config {
     pub(crate) status: SocketAddr,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
-    /// How long sources are believed.
-    pub(crate) freshness: Freshness,
     /// Where replicas live.
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
     pub(crate) registries: Registries,
-    /// What of an image is copied.
-    pub(crate) scope: Scope,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -71,10 +72,23 @@ pub(crate) struct Front {
 pub(crate) struct Registries {
     /// Those of which something must be said.
     pub(crate) special: HashMap<Registry, RegistryConfig>,
-    /// Who we are to them: a docker config, with the helpers that it names.
-    pub(crate) credentials: DockerConfig,
+    /// Who we are to targets.
+    pub(crate) target_credentials: Option<Arc<NamedCredentials>>,
     /// For targets that want a repository created before anything is pushed into it.
     pub(crate) create_repository: Option<CreateRepository>,
+}
+
+/// What the commands of a person need of the same file; the rest may be there or not.
+#[derive(Debug, Default)]
+pub(crate) struct ByHand {
+    /// What is needed to talk to registries.
+    pub(crate) registries: Registries,
+    /// Who gets what, and how; none where the file says nothing of it.
+    pub(crate) rules: Rules,
+    /// Credentials by name.
+    pub(crate) keyring: Keyring,
+    /// Where replicas live.
+    pub(crate) target: Option<TargetRoot>,
 }
 
 #[derive(Deserialize)]
@@ -85,31 +99,29 @@ struct File {
     ledger: String,
     #[serde(default)]
     queue: QueueFile,
-    #[serde(default)]
-    freshness: Vec<Rule>,
     target: TargetFile,
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
-    credentials: Option<PathBuf>,
+    #[serde(default)]
+    credentials: BTreeMap<Label, PathBuf>,
+    rules: Vec<RuleFile>,
     #[serde(default)]
     copy: CopyFile,
     drain_ms: Option<u64>,
 }
 
-/// What `copy` needs of the same file; the rest may be there or not.
+/// The part of it that commands of a person read.
 #[derive(Deserialize)]
-struct RegistriesFile {
+struct ByHandFile {
+    target: Option<TargetFile>,
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
-    credentials: Option<PathBuf>,
     #[serde(default)]
-    target: CreationFile,
-}
-
-/// What `copy` needs of the target.
-#[derive(Default, Deserialize)]
-struct CreationFile {
-    create_repository: Option<CreateRepository>,
+    credentials: BTreeMap<Label, PathBuf>,
+    #[serde(default)]
+    rules: Vec<RuleFile>,
+    #[serde(default)]
+    copy: CopyFile,
 }
 
 #[derive(Deserialize)]
@@ -134,6 +146,7 @@ struct TargetFile {
     #[serde(default)]
     naming: Naming,
     create_repository: Option<CreateRepository>,
+    credentials: Option<Label>,
 }
 
 #[derive(Deserialize)]
@@ -164,28 +177,10 @@ struct CopyFile {
     foreign_layers: ForeignLayers,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ReferrersFile {
-    enabled: bool,
-    artifact_types: Vec<MediaType>,
-}
-
-impl Default for ReferrersFile {
-    fn default() -> Self {
-        Self { enabled: true, artifact_types: Vec::new() }
-    }
-}
-
 impl CopyFile {
     fn scope(self) -> Scope {
-        let ReferrersFile { enabled, artifact_types } = self.referrers;
-        let referrers = match (enabled, artifact_types.is_empty()) {
-            (false, _) => Referrers::Nothing,
-            (true, true) => Referrers::All,
-            (true, false) => Referrers::OfTypes(artifact_types),
-        };
-        Scope { platforms: self.platforms, referrers, foreign_layers: self.foreign_layers }
+        let Self { platforms, referrers, foreign_layers, .. } = self;
+        Scope { platforms, referrers: referrers.into(), foreign_layers }
     }
 }
 
@@ -193,41 +188,56 @@ impl Config {
     /// Reads the configuration at `path`, and the files that it names.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = parse_yaml(path)?;
-        let target: TargetRoot = parse("target.root", &file.target.root)?;
+        if file.rules.is_empty() {
+            return Err(RulesError::None.into());
+        }
+        let keyring = load_keyring(&file.credentials)?;
+        let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: load_ledger(&file.ledger, &file.queue)?,
-            freshness: Freshness::new(file.freshness)?,
-            target: target.with_naming(file.target.naming),
-            registries: Registries {
-                create_repository: file.target.create_repository,
-                ..load_registries(&file.registries, file.credentials.as_deref())?
-            },
-            workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
-            scope: file.copy.scope(),
+            target: file.target.root()?,
+            registries: load_registries(&file.registries, Some(file.target), &keyring)?,
+            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
         })
     }
 }
 
-impl Registries {
-    /// Reads only what is said of registries, credentials and creating repositories in the
+impl ByHand {
+    /// Reads only what is said of registries, credentials, the target and rules in the
     /// configuration at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file: RegistriesFile = parse_yaml(path)?;
-        let registries = load_registries(&file.registries, file.credentials.as_deref())?;
-        Ok(Self { create_repository: file.target.create_repository, ..registries })
+        let file: ByHandFile = parse_yaml(path)?;
+        let keyring = load_keyring(&file.credentials)?;
+        Ok(Self {
+            target: file.target.as_ref().map(TargetFile::root).transpose()?,
+            registries: load_registries(&file.registries, file.target, &keyring)?,
+            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            keyring,
+        })
     }
+}
 
-    /// A copier that knows them, of what is in `scope`.
-    pub(crate) fn copier(self, scope: Scope) -> Result<Copier, registry::ConfigError> {
+impl TargetFile {
+    fn root(&self) -> Result<TargetRoot, ConfigError> {
+        let root: TargetRoot = parse("target.root", &self.root)?;
+        Ok(root.with_naming(self.naming))
+    }
+}
+
+impl Registries {
+    /// A copier that knows them. It reads sources as it is at targets, until it is told who else
+    /// to be there.
+    pub(crate) fn copier(self) -> Result<Copier, registry::ConfigError> {
         let client = Client::new(ClientConfig {
             registries: self.special,
-            credentials: Arc::new(self.credentials),
+            credentials: or_nobody(self.target_credentials),
             ..ClientConfig::default()
         })?;
-        let copier = Copier::new(client, copy::Limits::default()).with_scope(scope);
+        let copier = Copier::new(client, copy::Limits::default());
         Ok(match self.create_repository {
             Some(create) => copier.with_repositories(Arc::new(create)),
             None => copier,
@@ -267,7 +277,8 @@ fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
 
 fn load_registries(
     files: &BTreeMap<String, RegistryFile>,
-    credentials: Option<&Path>,
+    target: Option<TargetFile>,
+    keyring: &Keyring,
 ) -> Result<Registries, ConfigError> {
     let mut special = HashMap::new();
     for (name, file) in files {
@@ -286,12 +297,25 @@ fn load_registries(
             return Err(ConfigError::Twice { registry: name.clone() });
         }
     }
-    let credentials = match credentials {
-        Some(path) => DockerConfig::parse(&read_text("credentials", path)?)
-            .map_err(|error| unusable("credentials", path, &error))?,
-        None => DockerConfig::default(),
+    let (create_repository, credentials) =
+        target.map(|target| (target.create_repository, target.credentials)).unwrap_or_default();
+    let target_credentials = credentials
+        .map(|name| keyring.get(&name).cloned().ok_or(ConfigError::TargetCredentials { name }));
+    Ok(Registries {
+        special,
+        target_credentials: target_credentials.transpose()?,
+        create_repository,
+    })
+}
+
+fn load_keyring(files: &BTreeMap<Label, PathBuf>) -> Result<Keyring, ConfigError> {
+    let load = |(name, path): (&Label, &PathBuf)| {
+        let key = format!("credentials.{name}");
+        let config = DockerConfig::parse(&read_text(&key, path)?)
+            .map_err(|error| unusable(&key, path, &error))?;
+        Ok((name.clone(), Arc::new(NamedCredentials::new(name.clone(), config))))
     };
-    Ok(Registries { special, credentials, create_repository: None })
+    files.iter().map(load).collect()
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {
@@ -362,9 +386,15 @@ pub(crate) enum ConfigError {
     /// The ledger's URL is not legal. Says nothing of what stands in it, which may be a secret.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerUrlError),
-    /// There are too many rules.
-    #[error("freshness: {0}")]
-    Freshness(#[from] FreshnessError),
+    /// The rules cannot be used.
+    #[error("rules: {0}")]
+    Rules(#[from] RulesError),
+    /// The target's credentials are not there.
+    #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
+    TargetCredentials {
+        /// The name.
+        name: Label,
+    },
     /// One registry under two names.
     #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
     Twice {

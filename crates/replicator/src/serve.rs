@@ -25,7 +25,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let board = Board::default();
     let metrics = Metrics::default();
     let target = Arc::new(config.target);
-    let copier = config.registries.copier(config.scope)?.with_origins(ledger.places());
+    let copier = config.registries.copier()?.with_origins(ledger.places());
 
     let bind = |address, error| ServeError::Bind { address, error };
     let front = Listener::bind(config.front.listen, config.front.tls)
@@ -48,6 +48,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         copier,
         board: board.clone(),
         target: Arc::clone(&target),
+        rules: config.rules.clone(),
         metrics: metrics.clone(),
     };
     let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
@@ -55,7 +56,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         ledger: ledger.clone(),
         board,
         target,
-        freshness: Arc::new(config.freshness),
+        rules: config.rules,
         callers: config.front.callers,
         metrics,
     };

@@ -10,10 +10,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
+use crate::credentials::or_nobody;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::rules::{NotAllowed, Rules};
 
 /// How long an idle worker waits before it looks for copies that have become due again. New
 /// ones wake it at once.
@@ -37,6 +39,8 @@ pub(crate) struct Workers {
     pub(crate) board: Board,
     /// Where replicas live.
     pub(crate) target: Arc<TargetRoot>,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -100,7 +104,9 @@ impl Workers {
         self.metrics.copy_ends(result, took, bytes_moved);
     }
 
+    /// Copies on behalf of the namespace that wants it, by the rule that it has now.
     async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {
+        let terms = self.rules.allow(&record.namespace, &record.source)?;
         let replica = self
             .target
             .replica_of(&record.source)
@@ -108,7 +114,9 @@ impl Workers {
         let tracker = Tracker::default();
         let _pinned = self.board.pin(record.source.clone(), tracker.clone());
         let job = Job { source: record.source.clone(), replica };
-        Ok(self.copier.copy(&job, &tracker).await?)
+        let reader = self.copier.client().with_credentials(or_nobody(terms.credentials.clone()));
+        let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
+        Ok(copier.copy(&job, &tracker).await?)
     }
 
     /// A claimed copy must be settled, or nobody would take it up again before a restart. Returns
@@ -160,8 +168,15 @@ fn is_final(error: &LedgerError) -> bool {
 
 /// Why there is no copy.
 enum Failed {
+    NotAllowed(NotAllowed),
     NoPlace(String),
     Copy(CopyError),
+}
+
+impl From<NotAllowed> for Failed {
+    fn from(error: NotAllowed) -> Self {
+        Self::NotAllowed(error)
+    }
 }
 
 impl From<CopyError> for Failed {
@@ -179,11 +194,13 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
         Some(Err(error)) => error,
     };
+    let denied = |message| {
+        let (code, side) = (RefusalCode::Denied, Side::Replicator);
+        (Failure { code, side, message, is_lasting: true }, Duration::ZERO)
+    };
     let (failure, not_before) = match error {
-        Failed::NoPlace(message) => {
-            let (code, side) = (RefusalCode::Denied, Side::Replicator);
-            (Failure { code, side, message, is_lasting: true }, Duration::ZERO)
-        }
+        Failed::NotAllowed(error) => denied(error.to_string()),
+        Failed::NoPlace(message) => denied(message),
         Failed::Copy(error) => {
             let (is_lasting, not_before) = match error.retry() {
                 Retry::Never => (true, Duration::ZERO),
@@ -191,6 +208,7 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
             };
             let code = match error.kind() {
                 ErrorKind::NotFound if error.side == Side::Source => RefusalCode::NotFound,
+                _ if is_lack_of_rights(&error) => RefusalCode::Denied,
                 _ => RefusalCode::Failed,
             };
             let (side, message) = (error.side, error.to_string());
@@ -198,6 +216,13 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
     };
     Settlement::Failed { failure, not_before }
+}
+
+/// Whether the source does not let who asked have the image; a blob alone that it keeps back is a
+/// fault of its own.
+fn is_lack_of_rights(error: &CopyError) -> bool {
+    let refuses = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied);
+    refuses && error.side == Side::Source && error.part().is_none()
 }
 
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {

@@ -126,6 +126,11 @@ impl DockerConfig {
         Self { helpers: Helpers::new(rules), ..self }
     }
 
+    /// Whether it has something to say of this repository: a secret, or a helper that is asked.
+    pub fn knows(&self, registry: &Registry, repository: &Repository) -> bool {
+        self.helper_of(registry).is_some() || self.entry_of(registry, repository).is_some()
+    }
+
     fn helper_of(&self, registry: &Registry) -> Option<&HelperName> {
         match self.helper_of.get(registry) {
             Some(named) => named.as_ref(),

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use protocol::{ImageReference, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Verb};
+use protocol::{
+    ImageReference, Namespace, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Verb,
+};
 
 use crate::clock::Timestamp;
 use crate::ledger::record::{Failure, Record, State};
@@ -29,12 +31,13 @@ pub(crate) struct Question<'a> {
 
 impl Question<'_> {
     /// Whether the ledger must be told that the source is wanted.
-    pub(crate) fn needs_want(&self, record: Option<&Record>) -> bool {
+    pub(crate) fn needs_want(&self, record: Option<&Record>, namespace: &Namespace) -> bool {
         let may_start = match self.verb {
             Verb::Plan => false,
             Verb::Start | Verb::Replica => true,
         };
-        may_start && record.is_none_or(|record| record.demand(self.wish, self.now).is_some())
+        may_start
+            && record.is_none_or(|record| record.demand(self.wish, namespace, self.now).is_some())
     }
 
     /// The answer, from what is known of the source.

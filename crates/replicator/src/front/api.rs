@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger};
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
@@ -16,10 +16,10 @@ use super::answer::{
 };
 use super::callers::Callers;
 use crate::board::Board;
-use crate::freshness::Freshness;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::rules::{NotAllowed, Rules};
 
 /// A reply: small and whole, so that it leaves in one write.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -33,8 +33,8 @@ pub(crate) struct Api {
     pub(crate) board: Board,
     /// Where replicas live.
     pub(crate) target: Arc<TargetRoot>,
-    /// How long sources are believed.
-    pub(crate) freshness: Arc<Freshness>,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
     /// Who may ask.
     pub(crate) callers: Callers,
     /// What is counted.
@@ -96,19 +96,21 @@ impl Api {
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
         }
+        let terms = self.rules.allow(&trigger.namespace, source);
+        let terms = terms.map_err(|error| denied(source, &error))?;
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
         })?;
         let wish = Wish {
             target: replica.reference,
             priority: Priority::of(trigger.verb),
-            max_age: self.freshness.max_age(source),
+            max_age: terms.check.max_age(),
         };
         let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
         let mut record =
             self.ledger.find(source).await.map_err(|error| cannot_answer(source, &error))?;
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
-        if question.needs_want(record.as_deref()) {
+        if question.needs_want(record.as_deref(), &trigger.namespace) {
             let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
             record = match (self.ledger.want(ask).await, record) {
                 (Ok(wanted), _) => Some(wanted),
@@ -133,6 +135,8 @@ impl Api {
         let now = self.ledger.now();
         let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
+            let allowed = self.rules.allow(&trigger.namespace, &source);
+            allowed.map_err(|error| denied(reference, &error))?;
             let record = self.ledger.find(&source).await;
             let record = record.map_err(|error| cannot_answer(reference, &error))?;
             let progress = self.board.progress(&source);
@@ -144,6 +148,11 @@ impl Api {
         }
         Err(not_a_replica(reference))
     }
+}
+
+fn denied(image: &ImageReference, error: &NotAllowed) -> Refusal {
+    let refusal = Refusal::new(RefusalCode::Denied, image.to_string(), error.to_string());
+    refusal.at(Side::Replicator)
 }
 
 fn cannot_answer(image: &ImageReference, error: &LedgerError) -> Refusal {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig};
 use oci_distribution::secrets::RegistryAuth;
 use oci_distribution::{Client, Reference};
-use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Trigger};
+use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Side, Trigger};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -17,10 +17,10 @@ use super::callers::Callers;
 use super::listener::Listener;
 use crate::board::Board;
 use crate::clock::Clock;
-use crate::freshness::Freshness;
 use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
+use crate::rules::tests::rules;
 
 struct Front {
     address: SocketAddr,
@@ -48,7 +48,10 @@ impl Front {
             board: Board::default(),
             target: Arc::new("registry.corp/mirror".parse().unwrap()),
             callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
-            freshness: Arc::new(Freshness::default()),
+            rules: rules(
+                "[{name: bad, sources: docker.io/library/bad, deny: true},
+                {name: all, sources: docker.io/**, namespaces: [shop]}]",
+            ),
             metrics: Metrics::default(),
         };
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -153,6 +156,24 @@ async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
             RefusalCode::NotFound
         );
         assert_eq!(front.ledger.find(&reference.parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_what_no_rule_allows_is_refused_and_leaves_no_trace() {
+    let front = Front::start().await;
+    let direct = "registry.corp/mirror/docker.io/library/bad:1";
+    for (image, reason) in [
+        ("quay.io/a/b:1", "no rule allows quay.io/a/b:1 in namespace shop"),
+        ("docker.io/library/bad:1", "rule 'bad' denies docker.io/library/bad:1"),
+        (direct, "rule 'bad' denies docker.io/library/bad:1"),
+    ] {
+        for verb in ["plan", "start", "replica"] {
+            let refusal = front.trigger(verb, image).await.unwrap_err();
+            assert_eq!((refusal.code, refusal.side), (RefusalCode::Denied, Some(Side::Replicator)));
+            assert!(refusal.message.starts_with(reason), "{}", refusal.message);
+        }
+        assert_eq!(front.ledger.find(&image.parse().unwrap()).await.unwrap(), None);
     }
 }
 

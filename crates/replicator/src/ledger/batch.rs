@@ -189,7 +189,7 @@ impl Batch<'_> {
     async fn want(&mut self, ask: &Ask) -> Result<Reply, LedgerError> {
         let before = self.records.get(&ask.source).cloned();
         let demand = match &before {
-            Some(record) => record.demand(&ask.wish, self.now),
+            Some(record) => record.demand(&ask.wish, &ask.asker.namespace, self.now),
             None => Some(Demand::Anew),
         };
         let was_ahead = before.as_ref().is_some_and(|record| record.work.is_ahead());
@@ -199,7 +199,9 @@ impl Batch<'_> {
                 return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
             }
             // What is there serves on, and what was refused stays so, until there is room.
-            (Some(Demand::Again(_)), _) if is_full => return Ok(Ok(before.map(Arc::new))),
+            (Some(Demand::Again(_) | Demand::Instead), _) if is_full => {
+                return Ok(Ok(before.map(Arc::new)));
+            }
             (None, _) => return Ok(Ok(before.map(Arc::new))),
             (Some(Demand::Sooner), Some(record)) => (ask.wish.priority, &record.namespace),
             (Some(Demand::Again(priority)), _) => (priority, &ask.asker.namespace),

@@ -14,6 +14,7 @@ use crate::ledger::Settings;
 use crate::ledger::record::State;
 use crate::ledger::testing::asker;
 use crate::ledger::work::{Ask, Priority, Wish};
+use crate::rules::tests::open_to_all;
 
 /// Longer than the test takes.
 const HANGS: Duration = Duration::from_secs(20);
@@ -52,6 +53,7 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
         copier: Copier::new(Client::new(config).unwrap(), copy::Limits::default()),
         board: Board::default(),
         target: Arc::new(target.clone()),
+        rules: open_to_all(),
         metrics: Metrics::default(),
     };
     let stop = Stop::default();
