@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use crate::create_repository::CreateRepository;
 use crate::credentials::{Keyring, NamedCredentials, or_nobody};
+use crate::freshness::Period;
 use crate::front::callers::Callers;
 use crate::label::Label;
 use crate::ledger::{LedgerUrlError, Settings};
@@ -106,6 +107,8 @@ struct File {
     credentials: BTreeMap<Label, PathBuf>,
     rules: Vec<RuleFile>,
     #[serde(default)]
+    rights: RightsFile,
+    #[serde(default)]
     copy: CopyFile,
     drain_ms: Option<u64>,
 }
@@ -167,6 +170,12 @@ struct QueueFile {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RightsFile {
+    remember: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
     #[serde(default)]
@@ -196,7 +205,7 @@ impl Config {
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
-            ledger: load_ledger(&file.ledger, &file.queue)?,
+            ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
             target: file.target.root()?,
             registries: load_registries(&file.registries, Some(file.target), &keyring)?,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
@@ -245,10 +254,11 @@ impl Registries {
     }
 }
 
-fn load_ledger(url: &str, queue: &QueueFile) -> Result<Settings, ConfigError> {
+fn load_ledger(url: &str, queue: &QueueFile, rights: &RightsFile) -> Result<Settings, ConfigError> {
     let settings = Settings::new(url.parse()?);
     let max_waiting = queue.max_waiting.map_or(settings.max_waiting, NonZeroU64::get);
-    Ok(Settings { max_waiting, ..settings })
+    let remember = rights.remember.map_or(settings.remember, |Period(remember)| remember);
+    Ok(Settings { max_waiting, remember, ..settings })
 }
 
 fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
@@ -313,6 +323,7 @@ fn load_keyring(files: &BTreeMap<Label, PathBuf>) -> Result<Keyring, ConfigError
         let key = format!("credentials.{name}");
         let config = DockerConfig::parse(&read_text(&key, path)?)
             .map_err(|error| unusable(&key, path, &error))?;
+        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
         Ok((name.clone(), Arc::new(NamedCredentials::new(name.clone(), config))))
     };
     files.iter().map(load).collect()

@@ -129,7 +129,8 @@ mod tests {
     fn explained(namespace: &str, image: &str) -> String {
         let name: crate::label::Label = "hub".parse().unwrap();
         let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpodW50ZXIy"}}}"#;
-        let hub = NamedCredentials::new(name.clone(), DockerConfig::parse(hub).unwrap());
+        let (_, hub) = tokio::sync::watch::channel(Arc::new(DockerConfig::parse(hub).unwrap()));
+        let hub = NamedCredentials::new(name.clone(), hub);
         let keyring = Keyring::from([(name, Arc::new(hub))]);
         let files = serde_yaml::from_str(RULES).unwrap();
         let rules = Rules::read(files, &keyring, &Scope::default()).unwrap();

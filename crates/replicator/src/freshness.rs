@@ -98,6 +98,24 @@ impl fmt::Display for Check {
     }
 }
 
+/// A time as it is written: 90s, 15m, 1h, 7d.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub(crate) struct Period(pub(crate) Duration);
+
+impl TryFrom<String> for Period {
+    type Error = PeriodError;
+
+    fn try_from(text: String) -> Result<Self, PeriodError> {
+        parse_duration(&text).map(Self).ok_or_else(|| PeriodError(text.chars().take(32).collect()))
+    }
+}
+
+/// Not a duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is no time such as 90s, 15m, 1h, 7d")]
+pub(crate) struct PeriodError(String);
+
 /// Not a word or a duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{0}' says not when to check: `never`, `always`, or a time such as 90s, 15m, 1h, 7d")]

@@ -12,6 +12,13 @@ use serde::Deserialize;
 #[serde(try_from = "String")]
 pub(crate) struct Label(Arc<str>);
 
+impl Label {
+    /// The word.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 impl std::str::FromStr for Label {
     type Err = LabelError;
 

@@ -18,6 +18,8 @@ mod ledger;
 mod metrics;
 mod namespaces;
 mod origins;
+mod proofs;
+mod rights;
 mod rules;
 mod serve;
 mod status;

@@ -10,9 +10,10 @@ use std::sync::Arc;
 use copy::Scope;
 use protocol::{ImagePattern, ImageReference, Namespace};
 
-use crate::credentials::NamedCredentials;
+use crate::credentials::{NamedCredentials, Who};
 use crate::freshness::Check;
 use crate::label::Label;
+use crate::ledger::grant::Identity;
 use crate::namespaces::NamespacePattern;
 
 /// The rules, in their order. Cheap to clone.
@@ -73,6 +74,15 @@ impl Rules {
         })
     }
 
+    /// Whether a rule lets somebody else than `identity` read `image` with credentials: then the
+    /// right of one says nothing of the right of another. Which rules come first does not matter
+    /// here: too often costs a moment, and too seldom would cost a secret.
+    pub(crate) fn divide(&self, image: &ImageReference, identity: &Identity) -> bool {
+        let readers = self.0.iter().filter(|rule| rule.has(image)).filter_map(Rule::terms);
+        let mut readers = readers.map(|terms| terms.who(image).identity());
+        readers.any(|other| other != Identity::Anonymous && other != *identity)
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -85,6 +95,10 @@ impl Rule {
         self.terms.as_ref()
     }
 
+    fn has(&self, image: &ImageReference) -> bool {
+        self.sources.iter().any(|pattern| pattern.matches(image))
+    }
+
     fn fit(&self, namespace: &Namespace, image: &ImageReference) -> Option<Fit<'_>> {
         let source = self.sources.iter().find(|pattern| pattern.matches(image))?;
         let namespace = match &self.namespaces {
@@ -92,6 +106,13 @@ impl Rule {
             Some(patterns) => Some(patterns.iter().find(|pattern| pattern.matches(namespace))?),
         };
         Some(Fit { rule: self, source, namespace })
+    }
+}
+
+impl Terms {
+    /// Who reads `image`.
+    pub(crate) fn who(&self, image: &ImageReference) -> Who {
+        Who::reads(image, self.credentials.as_ref())
     }
 }
 

@@ -16,6 +16,8 @@ use crate::front::api::Api;
 use crate::front::listener::Listener;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::proofs::Prover;
+use crate::rights::Rights;
 use crate::status::Status;
 use crate::workers::{Stop, Workers};
 
@@ -43,12 +45,16 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
+    let (rights, proofs) = Rights::new(ledger.clone());
+    let prover = Prover { rights: rights.clone(), client: copier.client().clone() };
+    let prover = tokio::spawn(prover.run(proofs, stop_listening.clone()));
     let workers = Workers {
         ledger: ledger.clone(),
         copier,
         board: board.clone(),
         target: Arc::clone(&target),
         rules: config.rules.clone(),
+        rights: rights.clone(),
         metrics: metrics.clone(),
     };
     let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
@@ -57,6 +63,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         board,
         target,
         rules: config.rules,
+        rights,
         callers: config.front.callers,
         metrics,
     };
@@ -76,7 +83,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         let _ = workers.await;
     }
     stop_listening.cancel();
-    let _ = tokio::join!(front, status);
+    let _ = tokio::join!(front, status, prover);
     ledger.close().await;
     tracing::info!("ended");
     Ok(())

@@ -4,17 +4,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use copy::{Copier, CopyError, Job, Outcome, Tracker};
-use protocol::{RefusalCode, Side, TargetRoot};
+use protocol::{ImageReference, RefusalCode, Side, TargetRoot};
 use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
-use crate::credentials::or_nobody;
+use crate::ledger::grant::Verdict;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::rights::Rights;
 use crate::rules::{NotAllowed, Rules};
 
 /// How long an idle worker waits before it looks for copies that have become due again. New
@@ -41,6 +42,8 @@ pub(crate) struct Workers {
     pub(crate) target: Arc<TargetRoot>,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// Who has shown what.
+    pub(crate) rights: Rights,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -114,9 +117,20 @@ impl Workers {
         let tracker = Tracker::default();
         let _pinned = self.board.pin(record.source.clone(), tracker.clone());
         let job = Job { source: record.source.clone(), replica };
-        let reader = self.copier.client().with_credentials(or_nobody(terms.credentials.clone()));
+        let who = terms.who(&record.source);
+        let changed_at = self.rights.changed_at(&who);
+        let reader = self.copier.client().with_credentials(who.port());
         let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
-        Ok(copier.copy(&job, &tracker).await?)
+        let copied = copier.copy(&job, &tracker).await;
+        if let Some(verdict) = verdict(&record.source, &copied) {
+            let is_shown = verdict == Verdict::Allowed;
+            self.rights.learn(&record.source, &who, changed_at, verdict).await;
+            if is_shown {
+                // Whether everybody may have it is then known before others ask.
+                self.rights.prove(&record.source, &who);
+            }
+        }
+        Ok(copied?)
     }
 
     /// A claimed copy must be settled, or nobody would take it up again before a restart. Returns
@@ -216,6 +230,17 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
     };
     Settlement::Failed { failure, not_before }
+}
+
+/// What a copy shows of the right of who read its source, if anything.
+fn verdict(source: &ImageReference, copied: &Result<Outcome, CopyError>) -> Option<Verdict> {
+    match copied {
+        // A source by digest that the target has is not asked at all.
+        Ok(outcome) => {
+            (source.digest().is_none() || outcome.size_bytes > 0).then_some(Verdict::Allowed)
+        }
+        Err(error) => is_lack_of_rights(error).then(|| Verdict::Denied(error.to_string())),
+    }
 }
 
 /// Whether the source does not let who asked have the image; a blob alone that it keeps back is a

@@ -139,7 +139,7 @@ impl DockerConfig {
     }
 
     /// What stands in `auths`.
-    fn entry_of(&self, registry: &Registry, repository: &Repository) -> Option<Credential> {
+    fn entry_of(&self, registry: &Registry, repository: &Repository) -> Option<&Credential> {
         let covers = |entry: &&Entry| match &entry.path {
             None => true,
             Some(path) => repository
@@ -147,7 +147,7 @@ impl DockerConfig {
                 .strip_prefix(path.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         };
-        self.entries.get(registry)?.iter().find(covers).map(|entry| entry.credential.clone())
+        self.entries.get(registry)?.iter().find(covers).map(|entry| &entry.credential)
     }
 }
 
@@ -160,7 +160,7 @@ impl Credentials for DockerConfig {
         async move {
             match self.helper_of(registry) {
                 Some(helper) => self.helpers.answer(helper, registry).await,
-                None => Ok(self.entry_of(registry, repository)),
+                None => Ok(self.entry_of(registry, repository).cloned()),
             }
         }
         .boxed()

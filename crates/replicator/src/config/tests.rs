@@ -19,6 +19,8 @@ status:
 ledger: sqlite:DIR/ledger.db
 queue:
   max_waiting: 500
+rights:
+  remember: 10m
 target:
   root: registry.corp/mirror
   credentials: push
@@ -83,6 +85,7 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     assert_eq!(config.ledger.max_waiting, 500);
+    assert_eq!(config.ledger.remember, Duration::from_secs(600));
     let name_of = |credentials: &Option<Arc<NamedCredentials>>| {
         credentials.as_ref().map(|credentials| credentials.name().to_string())
     };
@@ -118,6 +121,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(all.check.max_age(), Some(Duration::from_secs(3_600)));
     assert!(all.credentials.is_none() && config.registries.target_credentials.is_none());
     assert_eq!(config.ledger.max_waiting, 100_000);
+    assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
     assert_eq!(all.scope.platforms, []);
     assert_eq!(all.scope.referrers, Referrers::All);
@@ -154,6 +158,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("sqlite:DIR", "mysql://DIR"),
         CONFIG.replace("sqlite:DIR/ledger.db", "postgres://r:hunter2@db:port/ledger"),
         CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
+        CONFIG.replace("remember: 10m", "remember: never"),
         CONFIG.replace("docker.io/**", "nginx"),
         CONFIG.replace("credentials: hub", "credentials: pull"),
         CONFIG.replace("credentials: push", "credentials: pull"),

@@ -7,6 +7,7 @@ use protocol::{
 };
 
 use crate::clock::Timestamp;
+use crate::ledger::grant::Right;
 use crate::ledger::record::{Failure, Record, State};
 use crate::ledger::work::Wish;
 
@@ -56,6 +57,44 @@ impl Question<'_> {
                 _ => Ok(self.receipt(ReplicaState::Copying, record, progress)),
             },
             Verb::Replica => Err(self.refuse(record, progress)),
+        }
+    }
+
+    /// The answer to a namespace that has not shown its right to the image; None where it is
+    /// answered as anybody is. What `is_guarded` is told to nobody without a right, not even
+    /// where it would be.
+    pub(crate) fn without_right(
+        &self,
+        namespace: &Namespace,
+        right: &Right,
+        is_guarded: bool,
+    ) -> Option<Answer> {
+        let refuse = |code, message| {
+            let refusal = Refusal::new(code, self.source.to_string(), message);
+            Some(Err(refusal.at(Side::Source)))
+        };
+        match right {
+            Right::Shown => None,
+            Right::Denied(reason) => refuse(
+                RefusalCode::Denied,
+                format!(
+                    "namespace {namespace} has no right to this image: {reason}; asking again \
+                     later checks that again"
+                ),
+            ),
+            Right::Unknown(_) if !is_guarded => None,
+            Right::Unknown(_) if self.verb == Verb::Plan => Some(self.answer(None, None)),
+            Right::Unknown(None) => Some(Err(self.pending(
+                format!("the right of namespace {namespace} to this image is being checked"),
+                None,
+            ))),
+            Right::Unknown(Some(reason)) => refuse(
+                RefusalCode::Failed,
+                format!(
+                    "the right of namespace {namespace} to this image could not be checked: \
+                     {reason}; asking again later tries again"
+                ),
+            ),
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger, Verb};
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
@@ -16,10 +16,13 @@ use super::answer::{
 };
 use super::callers::Callers;
 use crate::board::Board;
+use crate::ledger::grant::{Right, Standing};
+use crate::ledger::record::Record;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
-use crate::rules::{NotAllowed, Rules};
+use crate::rights::Rights;
+use crate::rules::{NotAllowed, Rules, Terms};
 
 /// A reply: small and whole, so that it leaves in one write.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -35,6 +38,8 @@ pub(crate) struct Api {
     pub(crate) target: Arc<TargetRoot>,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// Who has shown what.
+    pub(crate) rights: Rights,
     /// Who may ask.
     pub(crate) callers: Callers,
     /// What is counted.
@@ -107,8 +112,10 @@ impl Api {
             max_age: terms.check.max_age(),
         };
         let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
-        let mut record =
-            self.ledger.find(source).await.map_err(|error| cannot_answer(source, &error))?;
+        let (mut record, instead) = self.look_up(&question, trigger, source, terms).await?;
+        if let Some(answer) = instead {
+            return answer;
+        }
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
         if question.needs_want(record.as_deref(), &trigger.namespace) {
             let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
@@ -127,6 +134,30 @@ impl Api {
         question.answer(record.as_deref(), self.board.progress(source))
     }
 
+    /// What is known of `source`, and what is answered instead to a namespace that has not shown
+    /// its right to it. Has that right found out where it is time to.
+    async fn look_up(
+        &self,
+        question: &Question<'_>,
+        trigger: &Trigger,
+        source: &ImageReference,
+        terms: &Terms,
+    ) -> Result<(Option<Arc<Record>>, Option<Answer>), Refusal> {
+        let who = terms.who(source);
+        let found = tokio::try_join!(self.ledger.find(source), self.rights.standing(source, &who));
+        let (record, Standing { right, is_due }) =
+            found.map_err(|error| cannot_answer(question.source, &error))?;
+        // Where nobody else could have it, a first copy shows the right by itself.
+        let is_guarded = record.as_ref().is_some_and(|record| record.state.is_there())
+            || self.rules.divide(source, &who.identity());
+        let is_a_matter = is_guarded || !matches!(right, Right::Unknown(_));
+        if is_due && is_a_matter && question.verb != Verb::Plan {
+            self.rights.prove(source, &who);
+        }
+        let instead = question.without_right(&trigger.namespace, &right, is_guarded);
+        Ok((record, instead))
+    }
+
     /// A question about what leads into the target already: is it a replica of ours?
     async fn answer_direct(&self, trigger: &Trigger) -> Answer {
         let reference = &trigger.source;
@@ -135,10 +166,12 @@ impl Api {
         let now = self.ledger.now();
         let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
-            let allowed = self.rules.allow(&trigger.namespace, &source);
-            allowed.map_err(|error| denied(reference, &error))?;
-            let record = self.ledger.find(&source).await;
-            let record = record.map_err(|error| cannot_answer(reference, &error))?;
+            let terms = self.rules.allow(&trigger.namespace, &source);
+            let terms = terms.map_err(|error| denied(reference, &error))?;
+            let (record, instead) = self.look_up(&question, trigger, &source, terms).await?;
+            if let Some(answer) = instead {
+                return answer;
+            }
             let progress = self.board.progress(&source);
             if let Some(answer) =
                 record.and_then(|record| answer_direct(&question, &record, progress))

@@ -17,9 +17,11 @@ use super::callers::Callers;
 use super::listener::Listener;
 use crate::board::Board;
 use crate::clock::Clock;
+use crate::ledger::grant::{Finding, Identity, Verdict};
 use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
+use crate::rights::Rights;
 use crate::rules::tests::rules;
 
 struct Front {
@@ -52,6 +54,7 @@ impl Front {
                 "[{name: bad, sources: docker.io/library/bad, deny: true},
                 {name: all, sources: docker.io/**, namespaces: [shop]}]",
             ),
+            rights: Rights::new(ledger.clone()).0,
             metrics: Metrics::default(),
         };
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -66,6 +69,9 @@ impl Front {
     /// Settles what waits first as a worker does that has copied it.
     async fn copy_next(&self) -> protocol::Digest {
         let claimed = self.ledger.claim(1).await.unwrap().unwrap();
+        let (identity, verdict) = (Identity::Anonymous, Verdict::Allowed);
+        let public = Finding { identity, verdict, changed_at: None };
+        self.ledger.learn((&claimed.source).into(), public).await.unwrap();
         let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
         self.ledger.settle(claimed.ticket().unwrap(), copied, 1).await.unwrap().unwrap();

@@ -14,6 +14,7 @@ use crate::ledger::Settings;
 use crate::ledger::record::State;
 use crate::ledger::testing::asker;
 use crate::ledger::work::{Ask, Priority, Wish};
+use crate::rights::Rights;
 use crate::rules::tests::open_to_all;
 
 /// Longer than the test takes.
@@ -54,6 +55,7 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
         board: Board::default(),
         target: Arc::new(target.clone()),
         rules: open_to_all(),
+        rights: Rights::new(ledger.clone()).0,
         metrics: Metrics::default(),
     };
     let stop = Stop::default();
@@ -69,4 +71,19 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     stop.claiming.cancel();
     stop.copying.cancel();
     running.await.unwrap();
+}
+
+/// A replica by digest that is there already is not asked for at its source.
+#[test]
+fn case_22_a_copy_that_asked_nobody_shows_no_right() {
+    let digest = testkit::digest_of(b"manifest");
+    let outcome = |size_bytes| {
+        let (bytes_moved, blobs_moved, blobs_skipped) = (0, 0, 0);
+        Ok(Outcome { digest: digest.clone(), bytes_moved, blobs_moved, blobs_skipped, size_bytes })
+    };
+    let by_digest = format!("r.example/app@{digest}").parse().unwrap();
+    assert_eq!(verdict(&by_digest, &outcome(0)), None);
+    assert_eq!(verdict(&by_digest, &outcome(1)), Some(Verdict::Allowed));
+    let by_tag = "r.example/app:1".parse().unwrap();
+    assert_eq!(verdict(&by_tag, &outcome(0)), Some(Verdict::Allowed));
 }
