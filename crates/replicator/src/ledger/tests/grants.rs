@@ -7,7 +7,11 @@ mod scenarios {
     use super::super::on_both_stores;
     use super::*;
 
-    on_both_stores!(a_right_is_kept_and_others_see_it, what_is_learned_counts_at_once);
+    on_both_stores!(
+        a_right_is_kept_and_others_see_it,
+        what_is_learned_counts_at_once,
+        what_one_namespace_was_denied_is_copied_on_behalf_of_another,
+    );
 }
 
 fn finding(verdict: Verdict) -> Finding {
@@ -56,4 +60,15 @@ async fn what_is_learned_counts_at_once(fixture: &Fixture) {
         ledger.learn((&source("1")).into(), finding(verdict)).await.unwrap();
         assert_eq!(right(&ledger).await, expected);
     }
+}
+
+async fn what_one_namespace_was_denied_is_copied_on_behalf_of_another(fixture: &Fixture) {
+    let ledger = fixture.open().await;
+    ledger.want(ask("1")).await.unwrap();
+    assert_eq!(work_once(&ledger, denied()).await.state, State::Refused);
+    assert_eq!(ledger.want(ask("1")).await.unwrap().state, State::Refused);
+    assert_eq!(claim(&ledger).await, None);
+    ledger.want(Ask { asker: asker("other"), ..ask("1") }).await.unwrap();
+    let claimed = ledger.claim(1).await.unwrap().unwrap();
+    assert_eq!(claimed.namespace, asker("other").namespace);
 }
