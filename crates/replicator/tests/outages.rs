@@ -56,12 +56,12 @@ impl Drill {
 
     /// While the ledger is away.
     async fn known_answers(&self) {
+        self.home.until_readyz_is(503).await;
         for verb in ["start", "replica"] {
             let refusal = self.home.trigger(verb, &self.name("new")).await.unwrap_err();
             assert_eq!(refusal.code, RefusalCode::Unavailable, "{}", refusal.message);
             assert!(refusal.retry_after_s.is_some());
         }
-        self.home.until_readyz_is(503).await;
         let tags = async || (!self.target.tags(&self.replica("slow")).is_empty()).then_some(());
         until("the copy under way has come to its end", tags).await;
         let known = self.home.trigger("replica", &self.name("known")).await.unwrap();
