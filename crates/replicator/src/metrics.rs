@@ -28,6 +28,7 @@ struct Shared {
     registry: Registry,
     triggers: Family<TriggerLabels, Counter>,
     trigger_seconds: Histogram,
+    shed: Family<ShedLabels, Counter>,
     copies: Family<CopyLabels, Counter>,
     copy_seconds: Histogram,
     copied_bytes: Counter,
@@ -42,6 +43,11 @@ struct Shared {
 struct TriggerLabels {
     verb: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -93,6 +99,12 @@ impl Default for Metrics {
             "Time from a trigger's head to its answer",
             trigger_seconds.clone(),
         );
+        let shed = Family::default();
+        registry.register(
+            "shed",
+            "Connections and triggers turned away or given up, by what there was too little of",
+            shed.clone(),
+        );
         let copies = Family::default();
         registry.register("copies", "Copies ended, by result", copies.clone());
         // 100 ms to 54 min.
@@ -126,6 +138,7 @@ impl Default for Metrics {
             registry,
             triggers,
             trigger_seconds,
+            shed,
             copies,
             copy_seconds,
             copied_bytes,
@@ -144,6 +157,12 @@ impl Metrics {
     pub(crate) fn trigger(&self, verb: &'static str, result: &'static str, took: Duration) {
         self.shared.triggers.get_or_create(&TriggerLabels { verb, result }).inc();
         self.shared.trigger_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A connection or a trigger was turned away or given up, for want of `reason`: connections,
+    /// ledger or time.
+    pub(crate) fn shed(&self, reason: &'static str) {
+        self.shared.shed.get_or_create(&ShedLabels { reason }).inc();
     }
 
     /// A copy begins.
