@@ -13,7 +13,7 @@ as_postgres() {
     fi
 }
 
-# make_postgres DATABASE: a cluster with that database, running.
+# make_postgres: a cluster, running.
 make_postgres() {
     local folder="$WORK/postgres"
     [ -n "$POSTGRES_PROGRAMS" ] || die "PostgreSQL is not installed; run scripts/install-tools.sh"
@@ -26,7 +26,6 @@ make_postgres() {
         --locale=C --pgdata="$folder/cluster/data" >"$folder/log" 2>&1 ||
         die_with_log postgres "initdb failed"
     start_postgres
-    postgres_query postgres "CREATE DATABASE $1"
 }
 
 start_postgres() {
@@ -55,6 +54,6 @@ postgres_url() { printf 'postgres://postgres@127.0.0.1:%s/%s' "$(port_of postgre
 
 # postgres_query DATABASE SQL: its rows.
 postgres_query() {
-    "$POSTGRES_PROGRAMS/psql" -X -q -A -t -v ON_ERROR_STOP=1 -U postgres -h 127.0.0.1 \
+    PGOPTIONS='-c client_min_messages=warning' "$POSTGRES_PROGRAMS/psql" -X -q -A -t -v ON_ERROR_STOP=1 -U postgres -h 127.0.0.1 \
         -p "$(port_of postgres)" -d "$1" -c "$2"
 }

@@ -154,6 +154,7 @@ fn faulty(reply: Reply, faults: &[Fault]) -> Response<UnsyncBoxBody<Bytes, BoxEr
                 up_to(pieces, *after).chain(stream::iter([Err("scripted: cut".into())])).boxed()
             }
             Fault::Stall(after) => up_to(pieces, *after).chain(stream::pending()).boxed(),
+            Fault::Pace { bytes_per_second } => paced(pieces, *bytes_per_second),
             Fault::Corrupt(place) => corrupted(pieces, *place),
             Fault::Short(after) => {
                 length = None;
@@ -201,6 +202,16 @@ fn up_to(pieces: Pieces, bytes: u64) -> Pieces {
         async move { more }
     })
     .boxed()
+}
+
+/// The same, each piece when the time that it takes at this rate is over.
+fn paced(pieces: Pieces, bytes_per_second: u64) -> Pieces {
+    let late = pieces.then(move |piece| async move {
+        let bytes = piece.as_ref().map_or(0, Bytes::len);
+        tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64)).await;
+        piece
+    });
+    late.boxed()
 }
 
 /// The same with one bit changed in the byte at `place`.

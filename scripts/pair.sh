@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Two replicators on one PostgreSQL with real copies: `just pair`. Shows that each image is copied
+# once, that one goes on where the other is killed, and how much faster two are than one.
+#
+# By environment: COPIES and ROUND_TRIP_MS.
+set -euo pipefail
+
+export TMPDIR="${TMPDIR:-/dev/shm}"
+here="$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=scripts/lib.sh
+. "$here/lib.sh"
+# shellcheck source=scripts/postgres.sh
+. "$here/postgres.sh"
+# shellcheck source=scripts/many.sh
+. "$here/many.sh"
+
+COPIES="${COPIES:-500}"
+# So far away that a copy waits most of its time: then neither registries nor cores are the limit.
+ROUND_TRIP_MS="${ROUND_TRIP_MS:-50}"
+LEDGER=postgres
+
+trap work_end EXIT
+
+# report WHAT: how fast the last copies were.
+report() { echo "$1: $COPIES images, $(copies_per_second) copies/s"; }
+
+work_begin
+start_source_and_target
+start_proxy source-far source "$ROUND_TRIP_MS"
+start_proxy target-far target "$ROUND_TRIP_MS"
+publish_many "$COPIES"
+make_postgres
+configure_far_replicator one
+configure_far_replicator two
+
+begin_anew one
+ask_both one one source-far "$COPIES"
+wait_until 600 "all replicas by one" all_present "$COPIES"
+report "one replicator"
+alone="$(copies_per_second)"
+stop_service one
+
+begin_anew one two
+ask_both one two source-far "$COPIES"
+wait_until 600 "all replicas by two" all_present "$COPIES"
+assert_each_copied_once "$COPIES"
+report "two replicators"
+echo "two replicators have $(awk "BEGIN {printf \"%.2f\", $(copies_per_second) / $alone}") times the copies/s of one;" \
+    "each image was copied once, $(shares)"
+stop_service one
+stop_service two
+
+begin_anew one two
+ask_both one two source-far "$COPIES"
+wait_until 600 "half of the replicas" some_present $((COPIES / 2))
+kill_service one
+killed_at=$SECONDS
+wait_until 600 "all replicas by the one that is left" all_present "$COPIES"
+assert_good_end
+mapfile -t numbers < <(seq 0 $((COPIES - 1)))
+assert_whole source-far "${numbers[@]}"
+echo "one of two killed after $((COPIES / 2)) copies: all there and whole $((SECONDS - killed_at)) s later, $(shares)"
