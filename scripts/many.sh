@@ -2,11 +2,11 @@
 # Many small images: asked for at one or more replicators, and found in their ledger. For scripts
 # with lib.sh and postgres.sh.
 #
-# $LEDGER says where the ledger is: sqlite (the replicator's file) or postgres (the database
-# `ledger`, which all replicators share).
+# $LEDGER says where the ledger is: sqlite (a file of the service `replicator`) or postgres (the
+# database `ledger`, which all replicators share).
 
-# Different images; each has as many names as there are questions.
-IMAGES=20
+# Different images, unless set; each has as many names as there are questions.
+IMAGES="${IMAGES:-20}"
 
 # publish_many COUNT: that many names `shop/app-NUMBER:1` at the source, of IMAGES images. A name is
 # a folder in the registry's storage, and costs no push.
@@ -40,20 +40,33 @@ share_ledger() {
     done
 }
 
-# configure_far_replicator NAME: by way of the proxies `source-far` and `target-far`.
-configure_far_replicator() {
-    credentials source-far target-far >"$WORK/credentials.json"
-    configure_replicator "$1" "$WORK/credentials.json"
+# start_many ROUND_TRIP_MS COUNT: source and target, so many images at the source, and for either a
+# way that is so long: `source-far` and `target-far`.
+start_many() {
+    start_source_and_target
+    start_proxy source-far source "$1"
+    start_proxy target-far target "$1"
+    credentials source target source-far target-far >"$WORK/credentials.json"
+    publish_many "$2"
+}
+
+# configure_near NAME, configure_far NAME: a replicator that reaches them this way.
+configure_near() { configure_replicator "$1" "$WORK/credentials.json"; }
+configure_far() {
+    configure_near "$1"
     sed -i "s|$(address_of source)|$(address_of source-far)|; s|$(address_of target)|$(address_of target-far)|" \
         "$WORK/$1/config.yaml"
 }
 
-# begin_anew REPLICATOR...: an empty target, an empty ledger that these share, and they run.
+# begin_anew REPLICATOR...: an empty target, and an empty ledger for these, which run then.
 begin_anew() {
     local name
     rm -rf "${WORK:?}"/target/storage/*
     : >"$WORK/target/log"
-    share_ledger "$@"
+    case $LEDGER in
+    sqlite) rm -f "$WORK"/replicator/ledger.db* ;;
+    postgres) share_ledger "$@" ;;
+    esac
     for name; do start_replicator "$name"; done
 }
 

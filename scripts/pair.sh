@@ -21,32 +21,26 @@ LEDGER=postgres
 
 trap work_end EXIT
 
-# report WHAT: how fast the last copies were.
-report() { echo "$1: $COPIES images, $(copies_per_second) copies/s"; }
-
 work_begin
-start_source_and_target
-start_proxy source-far source "$ROUND_TRIP_MS"
-start_proxy target-far target "$ROUND_TRIP_MS"
-publish_many "$COPIES"
+start_many "$ROUND_TRIP_MS" "$COPIES"
 make_postgres
-configure_far_replicator one
-configure_far_replicator two
+configure_far one
+configure_far two
 
 begin_anew one
 ask_both one one source-far "$COPIES"
 wait_until 600 "all replicas by one" all_present "$COPIES"
-report "one replicator"
 alone="$(copies_per_second)"
+echo "one replicator: $COPIES images, $alone copies/s"
 stop_service one
 
 begin_anew one two
 ask_both one two source-far "$COPIES"
 wait_until 600 "all replicas by two" all_present "$COPIES"
 assert_each_copied_once "$COPIES"
-report "two replicators"
-echo "two replicators have $(awk "BEGIN {printf \"%.2f\", $(copies_per_second) / $alone}") times the copies/s of one;" \
-    "each image was copied once, $(shares)"
+together="$(copies_per_second)"
+echo "two replicators: $together copies/s," \
+    "$(awk "BEGIN {printf \"%.2f\", $together / $alone}") times those of one; each image once, $(shares)"
 stop_service one
 stop_service two
 

@@ -23,9 +23,9 @@ pub enum Fault {
     Cut(u64),
     /// The body stalls for ever after this many bytes.
     Stall(u64),
-    /// The body comes at this rate.
+    /// The body comes so slowly.
     Pace {
-        /// On average; whole pieces come at once.
+        /// At most: each wait is one of whole milliseconds.
         bytes_per_second: u64,
     },
     /// One bit of the byte at this place is wrong.
