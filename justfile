@@ -95,7 +95,7 @@ bench-front:
     cargo build --release -p image-replicator --bins --examples
     @{ scripts/machine.sh && echo && target/release/examples/bench_front target/release/image-replicator calls; } | \
         scripts/table.sh bench-calls docs/benchmarks.md
-    @{ scripts/machine.sh && echo && target/release/examples/bench_front target/release/image-replicator cluster; } | \
+    @{ scripts/machine.sh && target/release/examples/bench_front target/release/image-replicator cluster; } | \
         scripts/table.sh bench-front docs/scale.md
 
 # Copies/s of many small images with one replicator and with two; WRITE=1 puts it into docs/

@@ -21,6 +21,9 @@ LEDGER=postgres
 
 trap work_end EXIT
 
+# seconds_to_last WHERE: from the kill to the end of the last of those copies.
+seconds_to_last() { query "SELECT (MAX(ended_at_ms) - $killed_ms) / 1000 FROM copies $1"; }
+
 work_begin
 start_many "$ROUND_TRIP_MS" "$COPIES"
 make_postgres
@@ -48,9 +51,14 @@ begin_anew one two
 ask_both one two source-far "$COPIES"
 wait_until 600 "half of the replicas" some_present $((COPIES / 2))
 kill_service one
-killed_at=$SECONDS
+killed_ms="$(date +%s%3N)"
 wait_until 600 "all replicas by the one that is left" all_present "$COPIES"
+taken_over="WHERE source IN (SELECT source FROM replicas WHERE claims > 1)"
+echo "one of two killed after $((COPIES / 2)) copies:" \
+    "the $(query "SELECT COUNT(DISTINCT source) FROM copies $taken_over") that it had under way" \
+    "were there $(seconds_to_last "$taken_over") s later, all $COPIES $(seconds_to_last '') s later;" \
+    "$(shares)"
 assert_good_end
 mapfile -t numbers < <(seq 0 $((COPIES - 1)))
 assert_whole source-far "${numbers[@]}"
-echo "one of two killed after $((COPIES / 2)) copies: all there and whole $((SECONDS - killed_at)) s later, $(shares)"
+echo "all whole, none counted twice"

@@ -34,9 +34,10 @@ const COPY_TIME: Duration = Duration::from_secs(40);
 /// Questions that nobody counts, so that memory has what is asked for often.
 const WARM_UP: Duration = Duration::from_secs(3);
 
-/// Prints a table; each of its lines took `time`.
+/// Prints a table; each of its lines is a load of so long a `time`.
 pub(crate) async fn run(binary: &Path, time: Duration) {
     assert!(2 * time + WARM_UP < COPY_TIME, "the copies do not last that long");
+    println!("- each load: {} s\n", time.as_secs());
     println!(
         "| ledger | rows | meanwhile | load | p50 ms | p99 ms | max ms | 429 | wrong | load's own lag, p99 ms | CPU µs a trigger |"
     );
