@@ -155,9 +155,4 @@ impl Outcome {
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.times.len()).expect("a load of minutes")
     }
-
-    /// Whether nothing was answered wrongly.
-    pub(crate) fn is_right(&self) -> bool {
-        self.wrong == 0
-    }
 }
