@@ -63,9 +63,11 @@ work_begin() {
 work_end() {
     [ -d "${WORK:-}" ] || return 0
     local pid_file
+    # All at once: PostgreSQL, for one, waits for those who are connected to it.
     for pid_file in "$WORK"/*/pid; do
-        [ -e "$pid_file" ] && stop_service "$(basename "$(dirname "$pid_file")")"
+        [ ! -e "$pid_file" ] || stop_service "$(basename "$(dirname "$pid_file")")" 3>&- &
     done
+    wait
     rm -rf "$WORK"
 }
 

@@ -4,14 +4,9 @@
 # Its programs, of the newest version; they are not on PATH.
 POSTGRES_PROGRAMS="$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1)"
 
-# as_postgres COMMAND...: its programs refuse to run as root.
-as_postgres() {
-    if [ "$(id -u)" = 0 ]; then
-        setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"
-    else
-        "$@"
-    fi
-}
+# Its programs refuse to run as root. No function: the process that is launched is to be its first.
+AS_POSTGRES=()
+[ "$(id -u)" != 0 ] || AS_POSTGRES=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 
 # make_postgres: a cluster, running.
 make_postgres() {
@@ -22,14 +17,14 @@ make_postgres() {
     chmod a+x "$WORK"
     mkdir "$folder/cluster"
     [ "$(id -u)" != 0 ] || chown nobody:nogroup "$folder/cluster"
-    as_postgres "$POSTGRES_PROGRAMS/initdb" --auth=trust --username=postgres --encoding=UTF8 \
+    "${AS_POSTGRES[@]}" "$POSTGRES_PROGRAMS/initdb" --auth=trust --username=postgres --encoding=UTF8 \
         --locale=C --pgdata="$folder/cluster/data" >"$folder/log" 2>&1 ||
         die_with_log postgres "initdb failed"
     start_postgres
 }
 
 start_postgres() {
-    launch_and_wait postgres as_postgres "$POSTGRES_PROGRAMS/postgres" \
+    launch_and_wait postgres "${AS_POSTGRES[@]}" "$POSTGRES_PROGRAMS/postgres" \
         -D "$WORK/postgres/cluster/data" -p "$(port_of postgres)" -h 127.0.0.1 \
         -k "$WORK/postgres/cluster"
     wait_until 20 "PostgreSQL takes connections" postgres_answers
