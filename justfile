@@ -44,13 +44,21 @@ _lint-module:
         cargo clippy {{ locked }} -p image-replicator-policy --lib --target wasm32-wasip1 -- -D warnings; \
     else echo "clippy for wasm32-wasip1: skipped, rustup does not have the target"; fi
 
-# Licences, sources, bans. Older releases cannot read what today's cargo tells of packages.
+# Licences, sources, bans. Older releases cannot read deny.toml.
 _deny:
     @version="$(cargo deny --version 2>/dev/null | cut -d ' ' -f 2)" || true; \
     if [ -z "$version" ]; then echo "cargo deny: skipped, not installed"; \
-    elif [ "$(printf '%s\n' 0.16 "$version" | sort -V | head -n 1)" != 0.16 ]; then \
-        echo "cargo deny: skipped, $version is older than 0.16"; \
+    elif [ "$(printf '%s\n' 0.18.2 "$version" | sort -V | head -n 1)" != 0.18.2 ]; then \
+        echo "cargo deny: skipped, $version is older than 0.18.2"; \
     else cargo deny check bans licenses sources; fi
+
+# What became known of our dependencies; its database comes from the network
+advisories:
+    cargo deny check advisories
+
+# The workflows of .github, by zizmor and actionlint
+lint-workflows:
+    scripts/lint-workflows.sh
 
 _shellcheck:
     @if command -v shellcheck >/dev/null; then \
