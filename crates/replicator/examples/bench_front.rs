@@ -9,7 +9,7 @@
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -126,6 +126,8 @@ impl Replicator {
         let config = write("config.yaml", &config);
         let process = Command::new(binary)
             .args(["--log", "error", "serve", "--config", &config])
+            // The audit record, of which each answer is a line.
+            .stdout(Stdio::null())
             .spawn()
             .expect("the replicator starts");
         let replicator = Self { process, port, _directory: directory };

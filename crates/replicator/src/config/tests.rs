@@ -15,6 +15,7 @@ status:
 ledger: sqlite:DIR/ledger.db
 queue:
   max_waiting: 500
+audit: DIR/audit.jsonl
 freshness:
   - source: registry.corp/releases/**
     check: never
@@ -68,6 +69,7 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     assert_eq!(config.ledger.max_waiting, 500);
+    assert!(matches!(&config.audit, Destination::File(path) if path.ends_with("audit.jsonl")));
     let max_age = |image: &str| config.freshness.max_age(&image.parse().unwrap());
     assert_eq!(max_age("registry.corp/releases/app:1"), None);
     assert_eq!(max_age("nginx:1.27"), Some(Duration::from_secs(900)));
@@ -92,6 +94,7 @@ fn what_is_left_out_has_a_default() {
     let config = load(&format!("{}{}", &CONFIG[..queue], &CONFIG[target..end])).unwrap();
     assert_eq!(config.freshness, Freshness::default());
     assert_eq!(config.ledger.max_waiting, 100_000);
+    assert_eq!(config.audit, Destination::Stdout);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
     assert_eq!(config.scope.platforms, []);
     assert_eq!(config.scope.referrers, Referrers::All);
@@ -127,6 +130,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("sqlite:DIR", "mysql://DIR"),
         CONFIG.replace("sqlite:DIR/ledger.db", "postgres://r:hunter2@db:port/ledger"),
         CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
+        CONFIG.replace("DIR/audit.jsonl", "off"),
         CONFIG.replace("docker.io/**", "nginx"),
         CONFIG.replace("check: 15m", "check: 15 minutes"),
         CONFIG.replace("linux/arm64/v8", "arm64"),

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::callers::Callers;
 use super::listener::Listener;
+use crate::audit::testing::Recorded;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::freshness::Freshness;
@@ -28,6 +29,7 @@ struct Front {
     ledger: Ledger,
     stop: CancellationToken,
     serving: JoinHandle<()>,
+    recorded: Recorded,
     _directory: TempDir,
 }
 
@@ -43,6 +45,7 @@ impl Front {
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
         let certificates = testkit::Certificates::new();
         let hash = bcrypt::hash("secret", 4).unwrap();
+        let recorded = Recorded::new();
         let api = Api {
             ledger: ledger.clone(),
             board: Board::default(),
@@ -50,6 +53,7 @@ impl Front {
             callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
             freshness: Arc::new(Freshness::default()),
             metrics: Metrics::default(),
+            audit: recorded.audit.clone(),
         };
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let listener = Listener::bind(any_port, certificates.server_config()).await.unwrap();
@@ -57,7 +61,7 @@ impl Front {
         let stop = CancellationToken::new();
         let serving = tokio::spawn(listener.serve(api, stop.clone()));
         let ca_pem = certificates.ca_pem.clone();
-        Self { address, ca_pem, ledger, stop, serving, _directory: directory }
+        Self { address, ca_pem, ledger, stop, serving, recorded, _directory: directory }
     }
 
     /// Settles what waits first as a worker does that has copied it.
@@ -211,4 +215,25 @@ async fn a_full_queue_is_a_clear_refusal_and_what_is_known_is_answered_as_ever()
     front.copy_next().await;
     assert_eq!(front.trigger("start", "nginx:2").await.unwrap().state, ReplicaState::Copying);
     assert_eq!(front.trigger("replica", "nginx:1").await.unwrap().state, ReplicaState::Present);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_is_in_the_audit_record_with_who_asked() {
+    let front = Front::start().await;
+    front.trigger("start", "nginx:1.27").await.unwrap();
+    front.trigger("replica", "nginx:1.27").await.unwrap_err();
+    front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
+    front.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
+    let lines = front.recorded.lines();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            ["kind", "caller", "namespace", "source", "result"].map(|key| line[key].as_str())
+        })
+        .collect();
+    let nginx = Some("docker.io/library/nginx:1.27");
+    let asked = |source: Option<&'static str>, result| {
+        [Some("decision"), Some("policy"), source.map(|_| "shop"), source, Some(result)]
+    };
+    assert_eq!(told, [asked(nginx, "copying"), asked(nginx, "pending"), asked(None, "malformed")]);
 }

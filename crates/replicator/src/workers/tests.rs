@@ -9,6 +9,7 @@ use tempfile::TempDir;
 use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 
 use super::*;
+use crate::audit::testing::Recorded;
 use crate::clock::Clock;
 use crate::ledger::Settings;
 use crate::ledger::record::State;
@@ -47,12 +48,14 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     let image = fast.reference("app:v1");
     want(&image).await;
 
+    let recorded = Recorded::new();
     let workers = Workers {
         ledger: ledger.clone(),
         copier: Copier::new(Client::new(config).unwrap(), copy::Limits::default()),
         board: Board::default(),
         target: Arc::new(target.clone()),
         metrics: Metrics::default(),
+        audit: recorded.audit.clone(),
     };
     let stop = Stop::default();
     let running = tokio::spawn(workers.run(3, stop.clone()));
@@ -67,4 +70,9 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     stop.claiming.cancel();
     stop.copying.cancel();
     running.await.unwrap();
+    let lines = recorded.lines();
+    let copied = lines.iter().find(|line| line["result"] == "copied").unwrap();
+    assert_eq!((&copied["kind"], &copied["namespace"]), (&"copy".into(), &"shop".into()));
+    assert_eq!(copied["source"], image.to_string());
+    assert!(copied["bytes_moved"].as_u64() > Some(0), "{copied}");
 }
