@@ -15,7 +15,6 @@ status:
 ledger: sqlite:DIR/ledger.db
 queue:
   max_waiting: 500
-audit: DIR/audit.jsonl
 freshness:
   - source: registry.corp/releases/**
     check: never
@@ -69,7 +68,6 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     assert_eq!(config.ledger.max_waiting, 500);
-    assert!(matches!(&config.audit, Destination::File(path) if path.ends_with("audit.jsonl")));
     let max_age = |image: &str| config.freshness.max_age(&image.parse().unwrap());
     assert_eq!(max_age("registry.corp/releases/app:1"), None);
     assert_eq!(max_age("nginx:1.27"), Some(Duration::from_secs(900)));
@@ -107,6 +105,14 @@ fn referrers_can_be_left_out() {
     assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
 }
 
+#[test]
+fn the_audit_record_can_go_to_a_file() {
+    let to = |audit: &str| load(&CONFIG.replace("queue:", &format!("audit: {audit}\nqueue:")));
+    assert_eq!(to("/var/log/a").unwrap().audit, Destination::File("/var/log/a".into()));
+    let error = to("nowhere").unwrap_err();
+    assert!(error.contains("'nowhere' is neither 'stdout' nor"), "{error}");
+}
+
 /// A helper is looked for when it is needed; what can be no helper's name is an error at once.
 #[test]
 fn credentials_can_name_helpers() {
@@ -130,7 +136,6 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("sqlite:DIR", "mysql://DIR"),
         CONFIG.replace("sqlite:DIR/ledger.db", "postgres://r:hunter2@db:port/ledger"),
         CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
-        CONFIG.replace("DIR/audit.jsonl", "off"),
         CONFIG.replace("docker.io/**", "nginx"),
         CONFIG.replace("check: 15m", "check: 15 minutes"),
         CONFIG.replace("linux/arm64/v8", "arm64"),
