@@ -65,6 +65,7 @@ jq jq
 openssl openssl
 curl curl
 cc gcc
+c++ g++
 LIST
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"
     command -v docker-registry >/dev/null || install_without_service docker-registry

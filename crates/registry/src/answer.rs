@@ -29,6 +29,11 @@ pub(crate) struct Answer {
     pub(crate) permit: Option<Permit>,
 }
 
+/// A number as headers have it: digits alone, where `u64` itself would take a sign.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
 impl Answer {
     /// A header as text; None where it is not there or no text.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {

@@ -3,8 +3,8 @@
 //! No secret leaves before the registry asked for it by a challenge. What it asked for is
 //! remembered, so that the next request brings it along.
 
-mod challenge;
-mod token;
+pub(crate) mod challenge;
+pub(crate) mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

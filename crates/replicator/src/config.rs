@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::audit::Destination;
 use crate::create_repository::CreateRepository;
 use crate::freshness::{Freshness, FreshnessError, Rule};
 use crate::front::callers::Callers;
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) status: SocketAddr,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
+    /// Where the audit record goes.
+    pub(crate) audit: Destination,
     /// How long sources are believed.
     pub(crate) freshness: Freshness,
     /// Where replicas live.
@@ -83,6 +86,8 @@ struct File {
     front: FrontFile,
     status: StatusFile,
     ledger: String,
+    #[serde(default)]
+    audit: Destination,
     #[serde(default)]
     queue: QueueFile,
     #[serde(default)]
@@ -198,6 +203,7 @@ impl Config {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: load_ledger(&file.ledger, &file.queue)?,
+            audit: file.audit,
             freshness: Freshness::new(file.freshness)?,
             target: target.with_naming(file.target.naming),
             registries: Registries {

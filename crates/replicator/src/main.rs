@@ -3,6 +3,7 @@
 //! Trigger -> [`front`] -> [`ledger`] -> [`workers`] -> copy engine -> [`ledger`] -> receipt.
 //! Two flows that meet in the ledger alone: the front never copies, a copy never answers.
 
+mod audit;
 mod board;
 mod cli;
 mod clock;
@@ -122,8 +123,9 @@ fn fail_for(error: &CopyError) -> Exit {
     fail(exit, &error.to_string())
 }
 
-/// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person. The
-/// module that writes a line is left out: `target` is the image at the target.
+/// Logs go to standard error, since standard output is the audit record's: JSON lines for `serve`,
+/// plain text for commands of a person. The module that writes a line is left out: `target` is the
+/// image at the target.
 fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&cli.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

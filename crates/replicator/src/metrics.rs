@@ -33,6 +33,7 @@ struct Shared {
     copy_seconds: Histogram,
     copied_bytes: Counter,
     copies_running: Gauge,
+    audit_missed: Counter,
     replicas: Family<StateLabels, Gauge>,
     queue_length: Family<PriorityLabels, Gauge>,
     queue_age_seconds: Family<PriorityLabels, Gauge>,
@@ -118,6 +119,12 @@ impl Default for Metrics {
         );
         let copies_running = Gauge::default();
         registry.register("copies_running", "Copies under way", copies_running.clone());
+        let audit_missed = Counter::default();
+        registry.register(
+            "audit_lines_missed",
+            "Lines that are missing in the audit record",
+            audit_missed.clone(),
+        );
         let replicas = Family::default();
         registry.register("replicas", "Sources in the ledger, by state", replicas.clone());
         let queue_length = Family::default();
@@ -143,6 +150,7 @@ impl Default for Metrics {
             copy_seconds,
             copied_bytes,
             copies_running,
+            audit_missed,
             replicas,
             queue_length,
             queue_age_seconds,
@@ -176,6 +184,11 @@ impl Metrics {
         self.shared.copies.get_or_create(&CopyLabels { result }).inc();
         self.shared.copy_seconds.observe(took.as_secs_f64());
         self.shared.copied_bytes.inc_by(bytes_moved);
+    }
+
+    /// Lines of the audit record could not be written.
+    pub(crate) fn audit_missed(&self, lines: u64) {
+        self.shared.audit_missed.inc_by(lines);
     }
 
     /// The text of `/metrics`, with the ledger's and the client's figures of the moment `now`.

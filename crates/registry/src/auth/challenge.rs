@@ -6,20 +6,20 @@ use http_auth::parse_challenges;
 /// A challenge that we can answer. Bearer is taken where both are offered: its tokens are
 /// narrow and short-lived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     Basic,
     Bearer(Realm),
 }
 
 /// Where tokens come from, in the registry's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Realm {
-    pub(super) url: String,
-    pub(super) service: Option<String>,
+pub(crate) struct Realm {
+    pub(crate) url: String,
+    pub(crate) service: Option<String>,
 }
 
 impl Challenge {
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap) -> Option<Self> {
         let mut found = None;
         for value in headers.get_all(header::WWW_AUTHENTICATE) {
             let Ok(challenges) = parse_challenges(value.to_str().unwrap_or_default()) else {

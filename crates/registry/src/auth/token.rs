@@ -191,7 +191,7 @@ struct Reply {
 }
 
 /// The token, and how long it is to be used from `answered` on.
-fn read(body: &[u8], answered: SystemTime) -> Option<(HeaderValue, Duration)> {
+pub(crate) fn read(body: &[u8], answered: SystemTime) -> Option<(HeaderValue, Duration)> {
     let reply: Reply = serde_json::from_slice(body).ok()?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let text = given(reply.token).or_else(|| given(reply.access_token))?;

@@ -14,7 +14,7 @@
 mod open;
 mod portions;
 mod send;
-mod status;
+pub(crate) mod status;
 
 use std::time::Duration;
 

@@ -92,6 +92,7 @@ fn what_is_left_out_has_a_default() {
     let config = load(&format!("{}{}", &CONFIG[..queue], &CONFIG[target..end])).unwrap();
     assert_eq!(config.freshness, Freshness::default());
     assert_eq!(config.ledger.max_waiting, 100_000);
+    assert_eq!(config.audit, Destination::Stdout);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
     assert_eq!(config.scope.platforms, []);
     assert_eq!(config.scope.referrers, Referrers::All);
@@ -102,6 +103,14 @@ fn what_is_left_out_has_a_default() {
 fn referrers_can_be_left_out() {
     let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
     assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
+}
+
+#[test]
+fn the_audit_record_can_go_to_a_file() {
+    let to = |audit: &str| load(&CONFIG.replace("queue:", &format!("audit: {audit}\nqueue:")));
+    assert_eq!(to("/var/log/a").unwrap().audit, Destination::File("/var/log/a".into()));
+    let error = to("nowhere").unwrap_err();
+    assert!(error.contains("'nowhere' is neither 'stdout' nor"), "{error}");
 }
 
 /// A helper is looked for when it is needed; what can be no helper's name is an error at once.
