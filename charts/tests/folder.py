@@ -1,5 +1,9 @@
-"""Puts the replicator's folder on disk, as its pod of a variant sees it, so that the real binary can
-read what the chart made: `folder.py VARIANT FOLDER` prints the path of the configuration.
+"""Puts a variant on disk as its pods see it, so that the real binary can run on what the chart made:
+`folder.py VARIANT FOLDER` writes
+
+  config.yaml …         what the replicator's pod has mounted
+  serve, test           the arguments of the replicator's pod and of the test's, one a line
+  address, ca.pem, netrc  what the policy server knows of the replicator
 
 What the values only name (existing Secrets and ConfigMaps) is stood in for.
 """
@@ -11,6 +15,7 @@ import sys
 import tempfile
 
 from chart import decoded, rendered
+from handshake import accounts
 
 MOUNTED = "/etc/image-replicator"
 LEDGER = "/var/lib/image-replicator"
@@ -36,21 +41,44 @@ def stand_in(key):
     return certificate()[1 if key == "tls.key" else 0]
 
 
-def write(variant, folder):
-    """Writes the folder; the path of the configuration in it."""
-    objects = rendered(variant)
+def write_mounted(objects, write):
+    """The files of the replicator's pod."""
     made = {("secret", item["metadata"]["name"]): decoded(item) for item in objects.of("Secret")}
     made |= {("configMap", item["metadata"]["name"]): item["data"] for item in objects.of("ConfigMap")}
-    [volume] = [volume for volume in objects.deployment()["spec"]["template"]["spec"]["volumes"] if volume["name"] == "files"]
+    volumes = objects.deployment()["spec"]["template"]["spec"]["volumes"]
+    [volume] = [volume for volume in volumes if volume["name"] == "files"]
     for source in volume["projected"]["sources"]:
         [(kind, of)] = source.items()
         for item in of["items"]:
-            content = made.get((kind, of["name"]), {}).get(item["key"]) or stand_in(item["key"])
-            path = folder / item["path"]
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(content.replace(MOUNTED, str(folder)).replace(LEDGER, str(folder)))
-    return folder / "config.yaml"
+            content = made.get((kind, of["name"]), {}).get(item["key"])
+            write(item["path"], content or stand_in(item["key"]))
+
+
+def write_policy_server(objects, write):
+    """What the policy server knows, where the chart makes all of it."""
+    [(address, account)] = accounts(objects).items()
+    write("address", address)
+    write("ca.pem", objects.one("PolicyServer")["spec"]["sourceAuthorities"][address][0])
+    host = address.rpartition(":")[0]
+    write("netrc", f"machine {host} login {account['username']} password {account['password']}\n")
+
+
+def main(variant, folder):
+    folder = pathlib.Path(folder).resolve()
+    objects = rendered(variant)
+
+    def write(path, content):
+        target = folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(content.replace(MOUNTED, str(folder)).replace(LEDGER, str(folder)))
+
+    write_mounted(objects, write)
+    for name, pod in [("serve", objects.deployment()["spec"]["template"]), ("test", objects.one("Pod"))]:
+        write(name, "".join(f"{argument}\n" for argument in pod["spec"]["containers"][0]["args"]))
+    secrets = {item["type"] for item in objects.of("Secret")}
+    if secrets >= {"kubernetes.io/tls", "kubernetes.io/dockerconfigjson"} and objects.of("PolicyServer"):
+        write_policy_server(objects, write)
 
 
 if __name__ == "__main__":
-    print(write(sys.argv[1], pathlib.Path(sys.argv[2]).resolve()))
+    main(*sys.argv[1:])
