@@ -77,7 +77,9 @@ class Objects(list):
 
     def config(self):
         """The replicator's configuration."""
-        return yaml.safe_load(self.one("ConfigMap", self.deployment()["metadata"]["name"])["data"]["config.yaml"])
+        return yaml.safe_load(
+            self.one("ConfigMap", self.deployment()["metadata"]["name"])["data"]["config.yaml"]
+        )
 
     def deployment(self):
         """The replicator's Deployment."""

@@ -32,7 +32,13 @@ class Cluster:
             def do_GET(self):
                 where = self.path.partition("?")[0]
                 found = answers.get(where)
-                missing = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "reason": "NotFound", "code": 404}
+                missing = {
+                    "kind": "Status",
+                    "apiVersion": "v1",
+                    "status": "Failure",
+                    "reason": "NotFound",
+                    "code": 404,
+                }
                 body = json.dumps(found or missing).encode()
                 self.send_response(200 if found else 404)
                 self.send_header("Content-Type", "application/json")

@@ -36,7 +36,9 @@ def stand_in(key):
     if key == ".dockerconfigjson":
         return '{"auths": {"registry.corp": {"auth": "dXNlcjpwYXNz"}}}'
     if key == "htpasswd":
-        run = subprocess.run(["htpasswd", "-nbB", "policy-server", "stand-in"], check=True, capture_output=True, text=True)
+        run = subprocess.run(
+            ["htpasswd", "-nbB", "policy-server", "stand-in"], check=True, capture_output=True, text=True
+        )
         return run.stdout
     return certificate()[1 if key == "tls.key" else 0]
 

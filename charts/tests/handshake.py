@@ -30,7 +30,9 @@ def is_password(file, username, password):
     with tempfile.NamedTemporaryFile("w") as callers:
         callers.write(file)
         callers.flush()
-        run = subprocess.run(["htpasswd", "-v", "-i", callers.name, username], input=password, text=True, capture_output=True)
+        run = subprocess.run(
+            ["htpasswd", "-v", "-i", callers.name, username], input=password, text=True, capture_output=True
+        )
     return run.returncode == 0
 
 
@@ -41,6 +43,16 @@ def is_trusted(certificate, authority, host):
         for name, text in [("ca.pem", authority), ("leaf.pem", certificate)]:
             paths.append(pathlib.Path(folder) / name)
             paths[-1].write_text(text)
-        options = ["-no-CApath", "-no-CAstore", "-x509_strict", "-purpose", "sslserver", "-verify_hostname", host]
-        run = subprocess.run(["openssl", "verify", *options, "-CAfile", *map(str, paths)], capture_output=True)
+        options = [
+            "-no-CApath",
+            "-no-CAstore",
+            "-x509_strict",
+            "-purpose",
+            "sslserver",
+            "-verify_hostname",
+            host,
+        ]
+        run = subprocess.run(
+            ["openssl", "verify", *options, "-CAfile", *map(str, paths)], capture_output=True
+        )
     return run.returncode == 0

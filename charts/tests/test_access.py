@@ -105,7 +105,11 @@ class Network(unittest.TestCase):
 
     def test_air_gapped_means_the_registry_of_the_house(self):
         objects = rendered("air-gapped")
-        for address, port, expected in [("10.20.0.5", 5000, True), ("10.20.0.5", 443, False), (INTERNET, 443, False)]:
+        for address, port, expected in [
+            ("10.20.0.5", 5000, True),
+            ("10.20.0.5", 443, False),
+            (INTERNET, 443, False),
+        ]:
             found = reaches(objects.of("NetworkPolicy"), replicator(objects), Peer(address), port)
             self.assertEqual(found, expected, f"{address}:{port}")
 
@@ -153,9 +157,16 @@ class Cluster(unittest.TestCase):
             objects = rendered(variant)
             spec = objects.one("ClusterAdmissionPolicy")["spec"]
             kubewarden = world(objects)["our policy server"].namespace
-            for namespace, expected in [("kube-system", False), (NAMESPACE, False), (kubewarden, False), ("shop", True)]:
+            for namespace, expected in [
+                ("kube-system", False),
+                (NAMESPACE, False),
+                (kubewarden, False),
+                ("shop", True),
+            ]:
                 labels = {"kubernetes.io/metadata.name": namespace}
-                self.assertEqual(selects(spec["namespaceSelector"], labels), expected, f"{variant} {namespace}")
+                self.assertEqual(
+                    selects(spec["namespaceSelector"], labels), expected, f"{variant} {namespace}"
+                )
                 self.assertEqual(namespace not in spec["settings"]["ignoreNamespaces"], expected, variant)
         further = rendered("everything-on").one("ClusterAdmissionPolicy")["spec"]
         self.assertFalse(selects(further["namespaceSelector"], {"kubernetes.io/metadata.name": "databases"}))
@@ -173,8 +184,15 @@ class Evaluator(unittest.TestCase):
         expected = {("a", "", "secrets", "get"), ("a", "", "secrets", "list")}
         self.assertEqual(rights([role, binding], "ours", "us"), expected)
         self.assertEqual(rights([role, binding], "theirs", "us"), set())
-        self.assertEqual(rights([{**role, "metadata": {"namespace": "b", "name": "r"}}, binding], "ours", "us"), {("a", "*", "*", "*")})
-        everywhere = {"kind": "ClusterRoleBinding", "metadata": {"name": "c"}, "roleRef": {"kind": "ClusterRole", "name": "admin"}}
+        self.assertEqual(
+            rights([{**role, "metadata": {"namespace": "b", "name": "r"}}, binding], "ours", "us"),
+            {("a", "*", "*", "*")},
+        )
+        everywhere = {
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": "c"},
+            "roleRef": {"kind": "ClusterRole", "name": "admin"},
+        }
         everywhere["subjects"] = [{"kind": "Group", "name": "system:serviceaccounts:ours"}]
         self.assertEqual(rights([everywhere], "ours", "us"), {("*", "*", "*", "*")})
 

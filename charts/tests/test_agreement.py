@@ -43,7 +43,13 @@ class Handshake(unittest.TestCase):
                 made = tls(objects)
                 self.assertTrue(is_trusted(made["tls.crt"], made["ca.crt"], host), variant)
                 self.assertFalse(is_trusted(made["tls.crt"], made["ca.crt"], f"other.{host}"), variant)
-                self.assertFalse(is_trusted(made["tls.crt"], tls(rendered("existing-policyserver" if variant == "small" else "small"))["ca.crt"], host))
+                self.assertFalse(
+                    is_trusted(
+                        made["tls.crt"],
+                        tls(rendered("existing-policyserver" if variant == "small" else "small"))["ca.crt"],
+                        host,
+                    )
+                )
                 seen += 1
             for certificate in objects.of("Certificate"):
                 if not certificate["spec"].get("isCA"):
@@ -74,7 +80,11 @@ class Handshake(unittest.TestCase):
     def test_the_policy_server_has_the_pull_secret_that_is_there(self):
         for variant in with_policy():
             objects = rendered(variant)
-            pull = [item["metadata"]["name"] for item in objects.of("Secret") if item["type"].endswith("dockerconfigjson")]
+            pull = [
+                item["metadata"]["name"]
+                for item in objects.of("Secret")
+                if item["type"].endswith("dockerconfigjson")
+            ]
             for server in objects.of("PolicyServer"):
                 self.assertEqual(policy(variant)["policyServer"], server["metadata"]["name"])
                 expected = ["image-replicator-house"] if variant == "air-gapped" else pull
@@ -94,9 +104,17 @@ class Handshake(unittest.TestCase):
 class Policy(unittest.TestCase):
     def test_it_says_what_the_example_of_its_mode_says(self):
         rules = lambda spec: sorted(yaml.safe_dump(rule) for rule in spec["rules"])
-        for mode, more in [("rewrite", ()), ("wait", ("policy.timeoutEvalSeconds=8", "policy.settings.budgetMs=6500")), ("keep", ("policy.failurePolicy=Ignore", "policy.settings.kinds={Pod,Deployment}"))]:
+        for mode, more in [
+            ("rewrite", ()),
+            ("wait", ("policy.timeoutEvalSeconds=8", "policy.settings.budgetMs=6500")),
+            ("keep", ("policy.failurePolicy=Ignore", "policy.settings.kinds={Pod,Deployment}")),
+        ]:
             example = yaml.safe_load((ROOT / "examples" / f"{mode}.yaml").read_text())["spec"]
-            ours = template(*LEAST, *KUBEWARDEN, *(f"--set={change}" for change in (*more, f"policy.settings.mode={mode}")))
+            ours = template(
+                *LEAST,
+                *KUBEWARDEN,
+                *(f"--set={change}" for change in (*more, f"policy.settings.mode={mode}")),
+            )
             ours = ours.one("ClusterAdmissionPolicy")["spec"]
             self.assertEqual(rules(ours), rules(example), mode)
             for key in example.keys() - {"rules", "settings", "namespaceSelector"}:
@@ -108,8 +126,10 @@ class Policy(unittest.TestCase):
 
     def test_each_kind_of_the_settings_has_a_rule_as_the_module_says(self):
         metadata = yaml.safe_load((ROOT / "metadata.yml").read_text())
+
         def pairs(rules):
             return {(rule["apiGroups"][0], resource) for rule in rules for resource in rule["resources"]}
+
         self.assertEqual(pairs(policy("everything-on")["rules"]), pairs(metadata["rules"]))
         self.assertEqual(pairs(policy("small")["rules"]), {("", "pods"), ("", "pods/ephemeralcontainers")})
 
@@ -156,7 +176,11 @@ class Files(unittest.TestCase):
     def test_what_the_chart_makes_has_the_keys_that_are_mounted(self):
         for variant in variants():
             objects = rendered(variant)
-            made = {(item["kind"].lower(), item["metadata"]["name"]): item["data"] for item in objects if "data" in item and item["metadata"]["namespace"] == NAMESPACE}
+            made = {
+                (item["kind"].lower(), item["metadata"]["name"]): item["data"]
+                for item in objects
+                if "data" in item and item["metadata"]["namespace"] == NAMESPACE
+            }
             for kind, name, key in self.mounted(objects.deployment()["spec"]["template"]["spec"]).values():
                 data = made.get((kind.lower(), name))
                 self.assertTrue(data is None or key in data, f"{variant} {name} {key}")
@@ -169,12 +193,17 @@ class Files(unittest.TestCase):
             self.assertEqual(mounted[config["credentials"][named]], ("secret", secret, ".dockerconfigjson"))
 
     def test_a_password_of_postgresql_is_in_the_environment_alone(self):
-        for variant, secret, keys in [("ha", "ledger-app", ("username", "password")), ("everything-on", "ledger", ("user", "pass"))]:
+        for variant, secret, keys in [
+            ("ha", "ledger-app", ("username", "password")),
+            ("everything-on", "ledger", ("user", "pass")),
+        ]:
             objects = rendered(variant)
             self.assertNotIn("@", objects.config()["ledger"])
             environment = objects.deployment()["spec"]["template"]["spec"]["containers"][0]["env"]
             found = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in environment}
-            expected = {name: {"name": secret, "key": key} for name, key in zip(("PGUSER", "PGPASSWORD"), keys)}
+            expected = {
+                name: {"name": secret, "key": key} for name, key in zip(("PGUSER", "PGPASSWORD"), keys)
+            }
             self.assertEqual(found, expected)
 
     def test_what_the_values_say_of_the_configuration_is_in_it(self):
@@ -204,13 +233,19 @@ class Selectors(unittest.TestCase):
     def test_ports_by_name_are_ports_of_the_replicator(self):
         for variant in variants():
             objects = rendered(variant)
-            names = {port["name"] for port in objects.deployment()["spec"]["template"]["spec"]["containers"][0]["ports"]}
+            names = {
+                port["name"]
+                for port in objects.deployment()["spec"]["template"]["spec"]["containers"][0]["ports"]
+            }
             service = objects.one("Service")["spec"]["ports"]
             self.assertEqual({port["targetPort"] for port in service}, names)
             for item in objects.of("ServiceMonitor"):
                 for endpoint in item["spec"]["endpoints"]:
                     self.assertIn(endpoint["port"], {port["name"] for port in service})
-                self.assertLessEqual(item["spec"]["selector"]["matchLabels"].items(), objects.one("Service")["metadata"]["labels"].items())
+                self.assertLessEqual(
+                    item["spec"]["selector"]["matchLabels"].items(),
+                    objects.one("Service")["metadata"]["labels"].items(),
+                )
                 self.assertEqual(item["spec"]["namespaceSelector"]["matchNames"], [NAMESPACE])
 
 

@@ -6,7 +6,16 @@ import unittest
 from chart import KUBEWARDEN, LEAST, rendered, template, variants
 
 # What `restricted` allows.
-VOLUMES = {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+VOLUMES = {
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+}
 CAPABILITIES = {"NET_BIND_SERVICE"}
 SECCOMP = {"RuntimeDefault", "Localhost"}
 
@@ -70,7 +79,9 @@ class Security(unittest.TestCase):
 
         changes = {
             "hostNetwork": lambda pod, own: pod.update(hostNetwork=True),
-            "volume type hostPath": lambda pod, own: pod["volumes"].append({"name": "x", "hostPath": {"path": "/"}}),
+            "volume type hostPath": lambda pod, own: pod["volumes"].append(
+                {"name": "x", "hostPath": {"path": "/"}}
+            ),
             "privileged": lambda pod, own: own.update(privileged=True),
             "allowPrivilegeEscalation": lambda pod, own: own.pop("allowPrivilegeEscalation"),
             "capabilities.drop": lambda pod, own: own.pop("capabilities"),
@@ -89,10 +100,15 @@ class Life(unittest.TestCase):
         for variant in variants():
             container = rendered(variant).deployment()["spec"]["template"]["spec"]["containers"][0]
             ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-            asked = {probe: container[probe]["httpGet"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")}
+            asked = {
+                probe: container[probe]["httpGet"]
+                for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+            }
             self.assertEqual({get["port"] for get in asked.values()}, {"status"})
             self.assertEqual(asked["readinessProbe"]["path"], "/readyz")
-            self.assertEqual({asked[probe]["path"] for probe in ("startupProbe", "livenessProbe")}, {"/healthz"})
+            self.assertEqual(
+                {asked[probe]["path"] for probe in ("startupProbe", "livenessProbe")}, {"/healthz"}
+            )
             config = rendered(variant).config()
             self.assertTrue(config["status"]["listen"].endswith(f":{ports['status']}"))
             self.assertTrue(config["front"]["listen"].endswith(f":{ports['front']}"))
@@ -102,6 +118,10 @@ class Life(unittest.TestCase):
             objects = rendered(variant)
             grace = objects.deployment()["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
             self.assertGreaterEqual(grace * 1000, objects.config()["drain_ms"] + 10_000, variant)
+
+    def test_copies_that_may_not_go_on_at_all_end_at_once(self):
+        objects = template(*LEAST, "--set=config.drain_ms=0")
+        self.assertEqual(objects.config()["drain_ms"], 0)
 
     def test_one_with_sqlite_many_with_postgresql(self):
         for variant in variants():
@@ -128,10 +148,21 @@ class Life(unittest.TestCase):
             budget = objects.one("PodDisruptionBudget")["spec"]
             self.assertEqual(budget["maxUnavailable"], 1)
             spread = spec["template"]["spec"]["topologySpreadConstraints"]
-            self.assertEqual({one["topologyKey"] for one in spread}, {"kubernetes.io/hostname", "topology.kubernetes.io/zone"})
+            self.assertEqual(
+                {one["topologyKey"] for one in spread},
+                {"kubernetes.io/hostname", "topology.kubernetes.io/zone"},
+            )
             for selector in [budget["selector"], *(one["labelSelector"] for one in spread)]:
                 self.assertLessEqual(selector["matchLabels"].items(), labels)
         self.assertEqual(rendered("small").of("PodDisruptionBudget"), [])
+
+    def test_of_several_policy_servers_one_is_taken_away_at_once(self):
+        server = lambda objects: objects.one("PolicyServer")["spec"]
+        self.assertEqual(server(rendered("small"))["maxUnavailable"], 1)
+        self.assertNotIn("maxUnavailable", server(rendered("ha")))
+        self.assertNotIn(
+            "maxUnavailable", server(template(*LEAST, *KUBEWARDEN, "--set=policyServer.replicas=1"))
+        )
 
     def test_a_changed_configuration_starts_new_pods_and_nothing_else_does(self):
         def pods(*more):

@@ -47,7 +47,12 @@ class Schemas(unittest.TestCase):
     def test_no_two_objects_of_a_variant_have_one_name(self):
         for variant in variants():
             keys = [
-                (item["apiVersion"], item["kind"], item["metadata"].get("namespace"), item["metadata"]["name"])
+                (
+                    item["apiVersion"],
+                    item["kind"],
+                    item["metadata"].get("namespace"),
+                    item["metadata"]["name"],
+                )
                 for item in rendered(variant)
             ]
             self.assertEqual(len(keys), len(set(keys)), variant)

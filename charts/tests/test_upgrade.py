@@ -66,11 +66,15 @@ class Upgrade(unittest.TestCase):
         self.assertTrue(is_trusted(tls(second)["tls.crt"], authority, address.rpartition(":")[0]))
 
     def test_with_cert_manager_the_policy_comes_once_the_ca_is_there(self):
-        made = next(item for item in self.first.of("Secret") if item["type"] == "kubernetes.io/tls")
-        self.assertEqual(upgrade([], variant="cert-manager").of("ClusterAdmissionPolicy"), [])
-        second = upgrade([made], variant="cert-manager")
+        former = next(item for item in self.first.of("Secret") if item["type"] == "kubernetes.io/tls")
+        issued = copy.deepcopy(former)
+        issued["metadata"].pop("annotations")
+        for found in [], [former]:
+            self.assertEqual(upgrade(found, variant="cert-manager").of("ClusterAdmissionPolicy"), [])
+        second = upgrade([issued], variant="cert-manager")
         address = second.one("ClusterAdmissionPolicy")["spec"]["settings"]["replicator"]
-        self.assertEqual(second.one("PolicyServer")["spec"]["sourceAuthorities"], {address: [tls(self.first)["ca.crt"]]})
+        authorities = second.one("PolicyServer")["spec"]["sourceAuthorities"]
+        self.assertEqual(authorities, {address: [tls(self.first)["ca.crt"]]})
         self.assertFalse([item for item in second.of("Secret") if item["type"] == "kubernetes.io/tls"])
 
     def test_the_policy_server_is_of_the_version_that_the_cluster_has(self):
@@ -109,7 +113,14 @@ class Notes(unittest.TestCase):
         self.assertIn("imagePullSecret: image-replicator\n", notes)
         self.assertIn("'{{ index .data \"ca.crt\" | base64decode }}'", notes)
         self.assertIn("REFUSED", notes)
-        self.assertIn("run from their sources", self.notes("--set=policyServer.create=false", "--set=policyServer.name=default", "--set=policy.settings.onUnavailable=allow"))
+        self.assertIn(
+            "run from their sources",
+            self.notes(
+                "--set=policyServer.create=false",
+                "--set=policyServer.name=default",
+                "--set=policy.settings.onUnavailable=allow",
+            ),
+        )
 
     def test_they_say_that_the_ca_is_not_known_yet(self):
         notes = self.notes("--set=tls.mode=certManager")

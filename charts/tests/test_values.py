@@ -44,7 +44,12 @@ class Documented(unittest.TestCase):
     def test_each_value_is_described_and_what_is_described_has_a_default(self):
         known = dict(documented(self.schema))
         # The replicator has defaults of its own for these.
-        without = {"config.target.naming", "config.target.credentials", "config.target.create_repository", "global"}
+        without = {
+            "config.target.naming",
+            "config.target.credentials",
+            "config.target.create_repository",
+            "global",
+        }
         self.assertEqual(set(leaves(self.values, known)), known.keys() - without)
 
     def test_each_object_of_the_schema_says_that_there_is_no_other_key(self):
@@ -53,7 +58,11 @@ class Documented(unittest.TestCase):
 
     def test_versions_are_those_of_the_project(self):
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-        version = next(line.split('"')[1] for line in (ROOT / "Cargo.toml").read_text().splitlines() if line.startswith("version ="))
+        version = next(
+            line.split('"')[1]
+            for line in (ROOT / "Cargo.toml").read_text().splitlines()
+            if line.startswith("version =")
+        )
         self.assertEqual(chart["appVersion"], version)
         package = yaml.safe_load((ROOT / "artifacthub-pkg.yml").read_text())
         images = {image["image"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])}
@@ -71,12 +80,18 @@ class Mistakes(unittest.TestCase):
 
     def test_what_is_required_is_asked_for(self):
         self.refused("config.target.root: where shall replicas live?")
-        self.refused("config.rules: nothing is copied that no rule allows", "--set=config.target.root=r.corp/m")
+        self.refused(
+            "config.rules: nothing is copied that no rule allows", "--set=config.target.root=r.corp/m"
+        )
         postgres = (*LEAST, "--set=ledger.engine=postgres")
         self.refused("ledger.postgres.host: where is PostgreSQL?", *postgres)
-        self.refused("ledger.postgres.secret: name the Secret", *postgres, "--set=ledger.postgres.host=db.corp")
+        self.refused(
+            "ledger.postgres.secret: name the Secret", *postgres, "--set=ledger.postgres.host=db.corp"
+        )
         self.refused("tls.existingSecret: name the Secret", *LEAST, "--set=tls.mode=existingSecret")
-        self.refused("policyServer.name: name the PolicyServer", *LEAST, *KUBEWARDEN, "--set=policyServer.create=false")
+        self.refused(
+            "policyServer.name: name the PolicyServer", *LEAST, *KUBEWARDEN, "--set=policyServer.create=false"
+        )
 
     def test_what_does_not_fit_is_told(self):
         for words, value in [

@@ -43,7 +43,9 @@ rights: {{- toYaml . | nindent 2 }}
 {{- end -}}
 {{- $_ := set $config "credentials" $credentials -}}
 {{- range $key, $value := $config -}}
-  {{- if empty $value -}}{{- $_ := unset $config $key -}}{{- end -}}
+  {{- if and (or (kindIs "map" $value) (kindIs "slice" $value)) (empty $value) -}}
+    {{- $_ := unset $config $key -}}
+  {{- end -}}
 {{- end -}}
 {{- toYaml $config -}}
 {{- end -}}

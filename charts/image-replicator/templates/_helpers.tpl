@@ -75,11 +75,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 
 {{/*
 The CA of a certificate that the chart did not make, as PEM: as given, or as found in the Secret
-beside the certificate. Empty while cert-manager has not issued it, and without a cluster.
+beside the certificate. Empty while cert-manager has not issued it, also where the Secret is yet the
+one that the chart made before cert-manager was chosen; and without a cluster.
 */}}
 {{- define "image-replicator.foreignCA" -}}
 {{- $secret := lookup "v1" "Secret" .Release.Namespace (include "image-replicator.tlsSecret" .) -}}
-{{- .Values.tls.ca | default (dig "data" "ca.crt" "" $secret | b64dec) -}}
+{{- if .Values.tls.ca -}}
+{{- .Values.tls.ca -}}
+{{- else if not (dig "metadata" "annotations" "image-replicator.io/host" "" $secret) -}}
+{{- dig "data" "ca.crt" "" $secret | b64dec -}}
+{{- end -}}
 {{- end -}}
 
 {{/* "true" once the policy server can know the replicator: until then the policy would refuse all pods. */}}
