@@ -95,11 +95,17 @@ def is_peer(policy, peer, other):
 
 def has_port(ports, target, port, protocol):
     """Whether a rule's list of ports has this one; no list, or an empty one, has all."""
-    return not ports or any(
-        entry.get("protocol", DEFAULT_PROTOCOL) == protocol
-        and target.ports.get(entry.get("port"), entry.get("port")) in (None, port)
-        for entry in ports
-    )
+    return not ports or any(is_port(entry, target, port, protocol) for entry in ports)
+
+
+def is_port(entry, target, port, protocol):
+    if entry.get("protocol", DEFAULT_PROTOCOL) != protocol:
+        return False
+    if "port" not in entry:
+        return True
+    first = target.ports.get(entry["port"], entry["port"])
+    # A name that the target does not have is no port of it.
+    return isinstance(first, int) and first <= port <= entry.get("endPort", first)
 
 
 def rights(objects, namespace, account):
@@ -135,6 +141,8 @@ def is_subject(subject, namespace, account):
     if subject["kind"] == "Group":
         groups = ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated")
         return subject["name"] in groups
+    if subject["kind"] == "User":
+        return subject["name"] == f"system:serviceaccount:{namespace}:{account}"
     return (
         subject["kind"] == "ServiceAccount"
         and subject["name"] == account

@@ -209,6 +209,8 @@ class Evaluator(unittest.TestCase):
         policy["spec"]["ingress"] = [{"from": [{"namespaceSelector": {}}], "ports": [{"port": 81}]}]
         self.assertFalse(reaches([policy], them, us, 80))
         self.assertTrue(reaches([policy], them, us, 81))
+        policy["spec"]["ingress"] = [{"ports": [{"port": 80, "endPort": 90}, {"port": "name"}]}]
+        self.assertEqual([port for port in (79, 80, 90, 91) if reaches([policy], them, us, port)], [80, 90])
 
 
 if __name__ == "__main__":
