@@ -28,6 +28,25 @@ lay_out() {
     done
 }
 
+@test "chart: the policy takes the settings of each variant, and leaves its own namespace alone" {
+    local file variant seen=0
+    mkdir -p "$WORK/host"
+    echo '{}' >"$WORK/host/config.json"
+    echo '{}' >"$WORK/host/sources.yaml"
+    pod nginx:1 | request false | jq '.namespace = "image-replicator"' >"$WORK/request.json"
+    for file in "$ROOT"/charts/image-replicator/ci/*.yaml; do
+        variant="$(basename "$file" .yaml)"
+        lay_out "$variant"
+        # Without a CA there is no policy yet.
+        [ "$variant" != cert-manager ] || continue
+        answer="$(evaluate "$HOST" "$WORK/request.json" "$(cat "$WORK/$variant/settings")")"
+        assert_allowed
+        [ "$(replacements)" = '' ]
+        seen=$((seen + 1))
+    done
+    [ "$seen" -ge 8 ]
+}
+
 # serve VARIANT: starts its replicator, on ports of our own.
 serve() {
     local name=$1 arguments

@@ -3,12 +3,14 @@
 
   config.yaml …         what the replicator's pod has mounted
   serve, test           the arguments of the replicator's pod and of the test's, one a line
+  settings              those of the policy, as JSON
   address, ca.pem, netrc  what the policy server knows of the replicator
 
 What the values only name (existing Secrets and ConfigMaps) is stood in for.
 """
 
 import functools
+import json
 import pathlib
 import subprocess
 import sys
@@ -77,6 +79,8 @@ def main(variant, folder):
     write_mounted(objects, write)
     for name, pod in [("serve", objects.deployment()["spec"]["template"]), ("test", objects.one("Pod"))]:
         write(name, "".join(f"{argument}\n" for argument in pod["spec"]["containers"][0]["args"]))
+    for policy in objects.of("ClusterAdmissionPolicy"):
+        write("settings", json.dumps(policy["spec"]["settings"]))
     secrets = {item["type"] for item in objects.of("Secret")}
     if secrets >= {"kubernetes.io/tls", "kubernetes.io/dockerconfigjson"} and objects.of("PolicyServer"):
         write_policy_server(objects, write)

@@ -1,6 +1,8 @@
 """Values: what is documented is what there is, and a mistake is told before anything is installed."""
 
 import json
+import tempfile
+import textwrap
 import unittest
 
 import yaml
@@ -55,6 +57,18 @@ class Documented(unittest.TestCase):
     def test_each_object_of_the_schema_says_that_there_is_no_other_key(self):
         for path, schema in objects_of(self.schema):
             self.assertIs(schema.get("additionalProperties"), False, path)
+
+    def test_the_values_of_the_documentation_render(self):
+        blocks = (ROOT / "docs" / "install.md").read_text().split("```yaml\n")[1:]
+        blocks = [textwrap.dedent(block.partition("```")[0]) for block in blocks]
+        self.assertEqual(len(blocks), 2)
+        for values in blocks:
+            with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+                file.write(values)
+                file.flush()
+                least = () if "config:" in values else LEAST
+                objects = template(*least, *KUBEWARDEN, "--values", file.name)
+            self.assertTrue(objects.one("ClusterAdmissionPolicy"))
 
     def test_versions_are_those_of_the_project(self):
         chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
