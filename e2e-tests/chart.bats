@@ -39,7 +39,7 @@ lay_out() {
         lay_out "$variant"
         # Without a CA there is no policy yet.
         [ "$variant" != cert-manager ] || continue
-        answer="$(evaluate "$HOST" "$WORK/request.json" "$(cat "$WORK/$variant/settings")")"
+        take_answer "$(evaluate "$HOST" "$WORK/request.json" "$(cat "$WORK/$variant/settings")")"
         assert_allowed
         [ "$(replacements)" = '' ]
         seen=$((seen + 1))

@@ -80,7 +80,10 @@ def has_peer(policy, peers, other):
 def is_peer(policy, peer, other):
     if "ipBlock" in peer:
         address = ipaddress.ip_address(other.address)
-        inside = lambda block: address in ipaddress.ip_network(block)
+
+        def inside(block):
+            return address in ipaddress.ip_network(block)
+
         block = peer["ipBlock"]
         return inside(block["cidr"]) and not any(map(inside, block.get("except", [])))
     if other.namespace is None:

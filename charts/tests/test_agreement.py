@@ -103,7 +103,9 @@ class Handshake(unittest.TestCase):
 
 class Policy(unittest.TestCase):
     def test_it_says_what_the_example_of_its_mode_says(self):
-        rules = lambda spec: sorted(yaml.safe_dump(rule) for rule in spec["rules"])
+        def rules(spec):
+            return sorted(yaml.safe_dump(rule) for rule in spec["rules"])
+
         for mode, more in [
             ("rewrite", ()),
             ("wait", ("policy.timeoutEvalSeconds=8", "policy.settings.budgetMs=6500")),
@@ -121,7 +123,10 @@ class Policy(unittest.TestCase):
                 self.assertEqual(ours[key], example[key], f"{mode} {key}")
             for key in ("replicator", "target", "mode", "budgetMs"):
                 self.assertEqual(ours["settings"][key], example["settings"][key], f"{mode} {key}")
-            excluded = lambda spec: set(spec["namespaceSelector"]["matchExpressions"][0]["values"])
+
+            def excluded(spec):
+                return set(spec["namespaceSelector"]["matchExpressions"][0]["values"])
+
             self.assertEqual(excluded(ours), excluded(example), mode)
 
     def test_each_kind_of_the_settings_has_a_rule_as_the_module_says(self):

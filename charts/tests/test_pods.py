@@ -30,7 +30,10 @@ def violations(spec):
     found.update(sysctl["name"] for sysctl in pod.get("sysctls", []))
     for container in spec["containers"] + spec.get("initContainers", []):
         own = container.get("securityContext", {})
-        either = lambda key: own.get(key, pod.get(key))
+
+        def either(key):
+            return own.get(key, pod.get(key))
+
         capabilities = own.get("capabilities", {})
         checks = {
             "privileged": own.get("privileged"),
@@ -157,7 +160,9 @@ class Life(unittest.TestCase):
         self.assertEqual(rendered("small").of("PodDisruptionBudget"), [])
 
     def test_of_several_policy_servers_one_is_taken_away_at_once(self):
-        server = lambda objects: objects.one("PolicyServer")["spec"]
+        def server(objects):
+            return objects.one("PolicyServer")["spec"]
+
         self.assertEqual(server(rendered("small"))["maxUnavailable"], 1)
         self.assertNotIn("maxUnavailable", server(rendered("ha")))
         self.assertNotIn(

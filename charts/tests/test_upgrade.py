@@ -80,7 +80,10 @@ class Upgrade(unittest.TestCase):
     def test_the_policy_server_is_of_the_version_that_the_cluster_has(self):
         default = {"apiVersion": "policies.kubewarden.io/v1", "kind": "PolicyServer"}
         default |= {"metadata": {"name": "default"}, "spec": {"image": "r.example/policy-server:v1.36.2"}}
-        image = lambda objects: objects.one("PolicyServer")["spec"]["image"]
+
+        def image(objects):
+            return objects.one("PolicyServer")["spec"]["image"]
+
         self.assertEqual(image(upgrade([default])), "r.example/policy-server:v1.36.2")
         self.assertEqual(image(upgrade([default], "--set=policyServer.image=other:v1")), "other:v1")
 
