@@ -18,12 +18,12 @@ demo: tools build policy
     scripts/demo.sh
 
 # Everything that must pass before a change lands
-test: tools lint policy unit build e2e (fuzz "all" "30")
+test: tools lint chart policy unit build e2e (fuzz "all" "30")
     @echo "--- closing lines"
     @grep -E '^ *Summary ' target/unit.log
     @tail -n 1 target/e2e.log
 
-# Install what is missing: Debian packages, wasm target, just, cargo-nextest
+# Install what is missing: Debian packages, wasm target, just, cargo-nextest, helm
 tools:
     scripts/install-tools.sh
 
@@ -95,6 +95,11 @@ annotated-policy: policy
 # that cargo resolves features as `unit` does and builds nothing twice.
 build:
     cargo build {{ locked }} --workspace --bins --tests
+
+# The chart's tests, all or those named: `just chart test_access`
+chart *NAMES:
+    cd charts/tests && PYTHONPATH={{ justfile_directory() / "target/tools/python" }} PYTHONDONTWRITEBYTECODE=1 \
+        python3 -m unittest {{ NAMES }}
 
 # End-to-end tests on real registries, for all files or those given
 e2e *FILES: build policy
