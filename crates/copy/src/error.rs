@@ -182,6 +182,9 @@ impl CopyError {
             ErrorKind::NotFound if reads => format!("has no image {name}"),
             ErrorKind::NoCredentials => format!("was not asked about {name}"),
             ErrorKind::NotFound => format!("knows no repository for {name}"),
+            ErrorKind::Denied if self.status().is_none() => {
+                format!("is not trusted with {name}")
+            }
             ErrorKind::Unauthorized | ErrorKind::Denied if reads => {
                 format!("refuses to hand out {name}")
             }
