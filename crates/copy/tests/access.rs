@@ -34,7 +34,7 @@ async fn basic_over_tls_and_a_private_ca() {
     // Without the CA there is no trust, and the reason is in the message.
     let untrusting = World::of(source, target);
     let mut config = untrusting.config.clone();
-    config.registries.clear();
+    config.registries.values_mut().for_each(|of| *of = RegistryConfig::default());
     let untrusting = World { config, ..untrusting };
     let error = untrusting.copy("app:v1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);

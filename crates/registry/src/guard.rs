@@ -121,12 +121,32 @@ pub(crate) fn check(url: &Url, reach: Reach) -> Result<(), NotAsked> {
     reach.objection(address).map_or(Ok(()), |reason| Err(NotAsked(reason)))
 }
 
-/// The system's resolver without the addresses that are out of reach.
-pub(crate) struct GuardedResolver(pub(crate) Reach);
+/// The system's resolver without the addresses that are out of reach. A proxy that the environment
+/// names is the operator's own, wherever it is: it dials for us, and is who has to judge then.
+pub(crate) struct GuardedResolver {
+    reach: Reach,
+    proxies: Vec<String>,
+}
+
+impl GuardedResolver {
+    pub(crate) fn new(reach: Reach) -> Self {
+        let variables = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+        let variables = variables.into_iter().flat_map(|name| [name.into(), name.to_lowercase()]);
+        let proxies = variables.filter_map(|name| host_of_proxy(&std::env::var(name).ok()?));
+        Self { reach, proxies: proxies.collect() }
+    }
+}
+
+/// The host of a proxy, whose scheme may be left out.
+fn host_of_proxy(proxy: &str) -> Option<String> {
+    let url = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+    url.parse::<Url>().ok()?.host_str().map(ToOwned::to_owned)
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let reach = self.0;
+        let is_proxy = self.proxies.iter().any(|proxy| proxy == name.as_str());
+        let reach = if is_proxy { Reach::Local } else { self.reach };
         Box::pin(async move {
             let found: Vec<SocketAddr> =
                 tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
@@ -207,12 +227,23 @@ mod tests {
     /// Names are judged by what they resolve to.
     #[tokio::test]
     async fn case_40_a_name_of_this_machine_is_no_way_round() {
-        let resolve = |reach: Reach| GuardedResolver(reach).resolve("localhost".parse().unwrap());
+        let resolve = |reach: Reach| {
+            GuardedResolver { reach, proxies: Vec::new() }.resolve("localhost".parse().unwrap())
+        };
         assert!(resolve(Reach::Local).await.is_ok());
         for reach in [Reach::Public, Reach::Private] {
             let error = resolve(reach).await.err().unwrap().to_string();
             assert!(error.contains("localhost: "), "{error}");
             assert!(error.contains("this machine's own"), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proxy_of_the_environment_may_be_anywhere() {
+        for proxy in ["localhost:3128", "http://u:p@localhost:3128/"] {
+            let proxies = host_of_proxy(proxy).into_iter().collect();
+            let resolver = GuardedResolver { reach: Reach::Public, proxies };
+            assert!(resolver.resolve("localhost".parse().unwrap()).await.is_ok(), "{proxy}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Transport {
                 .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
                 .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
                 .tcp_nodelay(true)
-                .dns_resolver(GuardedResolver(reach));
+                .dns_resolver(GuardedResolver::new(reach));
             builder.build().map(|http| (reach, http)).map_err(words_of)
         };
         let http = Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>()?;

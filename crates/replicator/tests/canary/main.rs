@@ -47,7 +47,8 @@ async fn case_24_a_leak_is_found_wherever_it_is() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_24_the_ledgers_password_is_left_nowhere() {
-    let Some(postgres) = Postgres::start() else { return };
+    let postgres = Postgres::start();
+    let postgres = postgres.expect("PostgreSQL is not installed: scripts/install-tools.sh does it");
     let password = password_of_ledger();
     let url = postgres.database("ledger");
     let url = url.replace("postgres@", &format!("postgres:{}@", password.secret));
