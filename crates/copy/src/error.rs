@@ -235,6 +235,9 @@ impl CopyError {
             (ErrorKind::Denied, _) if self.status().is_some() && !anonymous => {
                 Some(format!("the credentials for {registry} do not reach that far"))
             }
+            (ErrorKind::TooLarge, true) if self.request().is_none() => {
+                Some("copy.limits can allow more bytes in all, layers and manifests".to_owned())
+            }
             (ErrorKind::RateLimited, _) => match self.retry() {
                 Retry::Later { after } if !after.is_zero() => {
                     Some(format!("it asks to wait for {} s", after.as_secs()))

@@ -1,15 +1,12 @@
 //! A replicator as people run it, among registries that want every kind of secret; and what it
 //! leaves behind.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use http::Method;
@@ -19,6 +16,7 @@ use tempfile::TempDir;
 use testkit::{Certificates, Fault, Image, Kind, ScriptedRegistry, When};
 
 use crate::finder::{Canary, Evidence};
+use crate::processes::Watch;
 use crate::wire;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -356,56 +354,4 @@ fn end(child: &mut Child) {
     let told = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(told.success());
     assert!(child.wait().unwrap().success());
-}
-
-/// Looks at the processes again and again, as anybody on the machine can.
-struct Watch {
-    stop: Arc<AtomicBool>,
-    thread: JoinHandle<[BTreeSet<Vec<u8>>; 2]>,
-}
-
-impl Watch {
-    /// Watches a process and its children. Once it has seen a helper it makes the file `seen`.
-    fn begin(pid: u32, seen: std::path::PathBuf) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let mut found = [BTreeSet::new(), BTreeSet::new()];
-            while !told.load(Ordering::Relaxed) {
-                for process in family(pid) {
-                    for (of, file) in found.iter_mut().zip(["cmdline", "environ"]) {
-                        of.insert(fs::read(format!("/proc/{process}/{file}")).unwrap_or_default());
-                    }
-                }
-                let helper = b"docker-credential-canary".as_slice();
-                let is_helper = |line: &Vec<u8>| line.windows(helper.len()).any(|w| w == helper);
-                if found[0].iter().any(is_helper) && !seen.exists() {
-                    fs::write(&seen, "").unwrap();
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-            assert!(seen.exists(), "no helper was seen");
-            found
-        });
-        Self { stop, thread }
-    }
-
-    fn end(self, evidence: &mut Evidence) {
-        self.stop.store(true, Ordering::Relaxed);
-        let found = self.thread.join().unwrap();
-        for (place, texts) in ["command lines", "environments"].into_iter().zip(found) {
-            evidence.add(place, texts.into_iter().flatten().collect());
-        }
-    }
-}
-
-/// A process and its children.
-fn family(pid: u32) -> Vec<String> {
-    let mut family = vec![pid.to_string()];
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-    for thread in threads {
-        let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        family.extend(children.split_whitespace().map(ToOwned::to_owned));
-    }
-    family
 }
