@@ -207,6 +207,9 @@ impl Scene {
             self.ask_until(&format!("{}/app:v1", bad.host()), "\"failed\"").await;
         }
         self.ask_until(&format!("[{}]/app:v1", leak.secret), "\"failed\"").await;
+        let bearer = format!("Bearer {}", self.secret("token"));
+        let brings = |secret: &Option<String>| secret.as_ref() == Some(&bearer);
+        assert!(self.source.requests().iter().any(|request| brings(&request.authorization)));
         let refused = self.ask("/v2/", self.secret("guessed password")).await;
         assert!(refused.contains(" 401 "), "{refused}");
 
