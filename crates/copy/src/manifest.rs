@@ -242,9 +242,8 @@ mod tests {
         assert_eq!(read(media::MANIFEST, r#"{"layers":null}"#).unwrap(), Named::default());
     }
 
-    /// Case 39.
     #[test]
-    fn schema_1_is_refused_with_the_reason() {
+    fn case_39_schema_1_is_refused_with_the_reason() {
         let flaw = read(media::SCHEMA1, r#"{"schemaVersion":1}"#).unwrap_err();
         assert_eq!(flaw.kind, ErrorKind::Unsupported);
         assert!(flaw.message.contains("schema 1"));

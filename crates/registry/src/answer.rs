@@ -24,6 +24,8 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Whether it came from an address that is not the internet's.
+    pub(crate) from_neighbour: bool,
     pub(crate) body: reqwest::Response,
     pub(crate) idle: Duration,
     pub(crate) permit: Option<Permit>,

@@ -14,7 +14,7 @@ pub fn bearer_challenge(lines: &[u8]) -> Option<(String, Option<String>)> {
     let lines = lines.split(|byte| *byte == b'\n');
     let values = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
     let headers: HeaderMap = values.map(|value| (header::WWW_AUTHENTICATE, value)).collect();
-    match Challenge::of(&headers)? {
+    match Challenge::of(&headers, false)? {
         Challenge::Bearer(realm) => Some((realm.url, realm.service)),
         Challenge::Basic => None,
     }

@@ -5,14 +5,13 @@ use http::{Method, header};
 use super::{Upload, location_of};
 use crate::answer::{Answer, number};
 use crate::error::{Error, ErrorKind, Operation};
-use crate::request::{Request, Scope};
+use crate::request::Scope;
 
 impl Upload {
     /// How many bytes the registry holds; None where it does not know, or no longer knows, this
     /// upload, or none of it is worth going on with. An error says that it cannot be asked now.
     pub async fn held(&mut self) -> Result<Option<u64>, Error> {
-        let operation = Operation::UploadStatus;
-        let request = Request::new(operation, &self.registry, Method::GET, self.location.clone());
+        let request = self.request(Operation::UploadStatus, Method::GET);
         let scope = Scope::push(&self.repository);
         let answer = match self.client.request(&self.site, request, Some(&scope)).await {
             Ok(answer) => answer,
