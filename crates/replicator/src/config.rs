@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, ForeignLayers, Platform, Scope};
+use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::audit::Destination;
 use crate::create_repository::CreateRepository;
 use crate::credentials::{Keyring, NamedCredentials, or_nobody};
 use crate::freshness::Period;
@@ -45,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) status: SocketAddr,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
+    /// Where the audit record goes.
+    pub(crate) audit: Destination,
     /// Where replicas live.
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
@@ -71,12 +74,14 @@ pub(crate) struct Front {
 /// What is needed to talk to registries, for `serve` and `copy` alike.
 #[derive(Debug, Default)]
 pub(crate) struct Registries {
-    /// Those of which something must be said.
-    pub(crate) special: HashMap<Registry, RegistryConfig>,
+    /// Those that are named, and so may be on this machine or in a private network.
+    pub(crate) named: HashMap<Registry, RegistryConfig>,
     /// Who we are to targets.
     pub(crate) target_credentials: Option<Arc<NamedCredentials>>,
     /// For targets that want a repository created before anything is pushed into it.
     pub(crate) create_repository: Option<CreateRepository>,
+    /// What one image may take.
+    pub(crate) limits: Limits,
 }
 
 /// What the commands of a person need of the same file; the rest may be there or not.
@@ -98,6 +103,8 @@ struct File {
     front: FrontFile,
     status: StatusFile,
     ledger: String,
+    #[serde(default)]
+    audit: Destination,
     #[serde(default)]
     queue: QueueFile,
     target: TargetFile,
@@ -160,6 +167,8 @@ struct RegistryFile {
     plain_http: bool,
     requests_per_second: Option<NonZeroU32>,
     requests_at_once: Option<NonZeroU16>,
+    #[serde(default)]
+    trusted_hosts: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -184,6 +193,32 @@ struct CopyFile {
     referrers: ReferrersFile,
     #[serde(default)]
     foreign_layers: ForeignLayers,
+    #[serde(default)]
+    limits: LimitsFile,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    image_bytes: Option<NonZeroU64>,
+    layers: Option<NonZeroU32>,
+    manifests: Option<NonZeroU32>,
+}
+
+impl LimitsFile {
+    fn limits(self) -> Limits {
+        let Self { image_bytes, layers, manifests } = self;
+        let or = |set: Option<NonZeroU32>, usual: usize| {
+            set.map_or(usual, |set| usize::try_from(set.get()).unwrap_or(usize::MAX))
+        };
+        let usual = Limits::default();
+        Limits {
+            image_bytes: image_bytes.map_or(usual.image_bytes, NonZeroU64::get),
+            blobs: or(layers, usual.blobs),
+            manifests: or(manifests, usual.manifests),
+            ..usual
+        }
+    }
 }
 
 impl CopyFile {
@@ -201,13 +236,18 @@ impl Config {
             return Err(RulesError::None.into());
         }
         let keyring = load_keyring(&file.credentials)?;
+        let target = file.target.root()?;
+        let mut registries =
+            load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
+        registries.name(target.registry());
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
-            target: file.target.root()?,
-            registries: load_registries(&file.registries, Some(file.target), &keyring)?,
+            audit: file.audit,
+            target,
+            registries,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
@@ -223,7 +263,7 @@ impl ByHand {
         let keyring = load_keyring(&file.credentials)?;
         Ok(Self {
             target: file.target.as_ref().map(TargetFile::root).transpose()?,
-            registries: load_registries(&file.registries, file.target, &keyring)?,
+            registries: load_registries(&file.registries, file.target, file.copy.limits, &keyring)?,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
             keyring,
         })
@@ -238,15 +278,20 @@ impl TargetFile {
 }
 
 impl Registries {
+    /// Takes a registry for named that somebody wrote down, without more to say of it.
+    pub(crate) fn name(&mut self, registry: &Registry) {
+        self.named.entry(registry.clone()).or_default();
+    }
+
     /// A copier that knows them. It reads sources as it is at targets, until it is told who else
     /// to be there.
     pub(crate) fn copier(self) -> Result<Copier, registry::ConfigError> {
         let client = Client::new(ClientConfig {
-            registries: self.special,
+            registries: self.named,
             credentials: or_nobody(self.target_credentials),
             ..ClientConfig::default()
         })?;
-        let copier = Copier::new(client, copy::Limits::default());
+        let copier = Copier::new(client, self.limits);
         Ok(match self.create_repository {
             Some(create) => copier.with_repositories(Arc::new(create)),
             None => copier,
@@ -288,9 +333,10 @@ fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
 fn load_registries(
     files: &BTreeMap<String, RegistryFile>,
     target: Option<TargetFile>,
+    limits: LimitsFile,
     keyring: &Keyring,
 ) -> Result<Registries, ConfigError> {
-    let mut special = HashMap::new();
+    let mut named = HashMap::new();
     for (name, file) in files {
         let registry: Registry = parse("registries", name)?;
         let ca_pem = match &file.ca {
@@ -302,8 +348,13 @@ fn load_registries(
             plain_http: file.plain_http,
             requests_per_second: file.requests_per_second,
             requests_at_once: file.requests_at_once,
+            trusted_hosts: file
+                .trusted_hosts
+                .iter()
+                .map(|host| parse("registries.HOST.trusted_hosts", host))
+                .collect::<Result<_, _>>()?,
         };
-        if special.insert(registry, config).is_some() {
+        if named.insert(registry, config).is_some() {
             return Err(ConfigError::Twice { registry: name.clone() });
         }
     }
@@ -312,9 +363,10 @@ fn load_registries(
     let target_credentials = credentials
         .map(|name| keyring.get(&name).cloned().ok_or(ConfigError::TargetCredentials { name }));
     Ok(Registries {
-        special,
+        named,
         target_credentials: target_credentials.transpose()?,
         create_repository,
+        limits: limits.limits(),
     })
 }
 

@@ -3,6 +3,7 @@
 //! Trigger -> [`front`] -> [`ledger`] -> [`workers`] -> copy engine -> [`ledger`] -> receipt.
 //! Two flows that meet in the ledger alone: the front never copies, a copy never answers.
 
+mod audit;
 mod board;
 mod cli;
 mod clock;
@@ -31,7 +32,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use copy::{Copier, CopyError, Limits, Verifier};
+use copy::{Copier, CopyError};
 use protocol::{ImageReference, Namespace};
 use registry::Retry;
 use tracing_subscriber::EnvFilter;
@@ -67,7 +68,7 @@ fn run(command: Command) -> Exit {
             let by = |by_hand: &ByHand| {
                 copy_command::reads_as(by_hand, &namespace, &source, credentials)
             };
-            match copier(config.as_deref(), by) {
+            match copier(config.as_deref(), &[&source, &target], by) {
                 Ok(copier) => {
                     let copier = copier.with_scope(scope.into());
                     runtime.block_on(copy_one(&copier, source, target, repair))
@@ -76,7 +77,7 @@ fn run(command: Command) -> Exit {
             }
         }
         Command::Verify { target, quick, config } => {
-            match copier(config.as_deref(), |_| Ok(None)) {
+            match copier(config.as_deref(), &[&target], |_| Ok(None)) {
                 Ok(copier) => runtime.block_on(verify_one(&copier, target, quick)),
                 Err(exit) => exit,
             }
@@ -85,14 +86,17 @@ fn run(command: Command) -> Exit {
     }
 }
 
-/// What the commands of a person ask registries with; `reads_as` says who reads sources.
+/// What the commands of a person ask registries with; `reads_as` says who reads sources. Where a
+/// person says to go, we may go.
 fn copier(
     config: Option<&Path>,
+    images: &[&ImageReference],
     reads_as: impl FnOnce(&ByHand) -> Result<Option<Arc<NamedCredentials>>, Denied>,
 ) -> Result<Copier, Exit> {
     let by_hand = config.map(ByHand::load).transpose();
     let by_hand = by_hand.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
-    let by_hand = by_hand.unwrap_or_default();
+    let mut by_hand = by_hand.unwrap_or_default();
+    images.iter().for_each(|image| by_hand.registries.name(image.registry()));
     let reader = reads_as(&by_hand).map_err(|error| fail(error.exit(), &error.to_string()))?;
     let copier = by_hand.registries.copier();
     let copier = copier.map_err(|error| fail(Exit::Failed, &error.to_string()))?;
@@ -119,17 +123,25 @@ async fn copy_one(
     target: ImageReference,
     repair: bool,
 ) -> Exit {
-    match copy_command::copy(copier, source, target.clone(), repair).await {
-        Ok(outcome) => {
+    let copy = copy_command::copy(copier, source, target.clone(), repair);
+    let ended = tokio::select! {
+        copied = copy => Some(copied),
+        _ = serve::wait_for_signal() => None,
+    };
+    // What was broken off leaves no upload behind.
+    copier.client().uploads_ended(serve::UPLOADS_TIME).await;
+    match ended {
+        Some(Ok(outcome)) => {
             println!("{}@{}", target.name(), outcome.digest);
             Exit::Done
         }
-        Err(error) => fail_for(&error),
+        Some(Err(error)) => fail_for(&error),
+        None => fail(Exit::Failed, "interrupted; the next copy goes on with what is there"),
     }
 }
 
 async fn verify_one(copier: &Copier, target: ImageReference, quick: bool) -> Exit {
-    let verifier = Verifier::new(copier.client().clone(), Limits::default());
+    let verifier = copier.verifier();
     let report = match quick {
         false => verifier.verify(&target).await,
         true => verifier.verify_quick(&target).await,
@@ -151,8 +163,9 @@ fn fail_for(error: &CopyError) -> Exit {
     fail(exit, &error.to_string())
 }
 
-/// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person. The
-/// module that writes a line is left out: `target` is the image at the target.
+/// Logs go to standard error, since standard output is the audit record's: JSON lines for `serve`,
+/// plain text for commands of a person. The module that writes a line is left out: `target` is the
+/// image at the target.
 fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&cli.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -28,10 +28,12 @@ struct Shared {
     registry: Registry,
     triggers: Family<TriggerLabels, Counter>,
     trigger_seconds: Histogram,
+    shed: Family<ShedLabels, Counter>,
     copies: Family<CopyLabels, Counter>,
     copy_seconds: Histogram,
     copied_bytes: Counter,
     copies_running: Gauge,
+    audit_missed: Counter,
     replicas: Family<StateLabels, Gauge>,
     queue_length: Family<PriorityLabels, Gauge>,
     queue_age_seconds: Family<PriorityLabels, Gauge>,
@@ -42,6 +44,11 @@ struct Shared {
 struct TriggerLabels {
     verb: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -93,6 +100,12 @@ impl Default for Metrics {
             "Time from a trigger's head to its answer",
             trigger_seconds.clone(),
         );
+        let shed = Family::default();
+        registry.register(
+            "shed",
+            "Connections and triggers turned away or given up, by what there was too little of",
+            shed.clone(),
+        );
         let copies = Family::default();
         registry.register("copies", "Copies ended, by result", copies.clone());
         // 100 ms to 54 min.
@@ -106,6 +119,12 @@ impl Default for Metrics {
         );
         let copies_running = Gauge::default();
         registry.register("copies_running", "Copies under way", copies_running.clone());
+        let audit_missed = Counter::default();
+        registry.register(
+            "audit_lines_missed",
+            "Lines that are missing in the audit record",
+            audit_missed.clone(),
+        );
         let replicas = Family::default();
         registry.register("replicas", "Sources in the ledger, by state", replicas.clone());
         let queue_length = Family::default();
@@ -126,10 +145,12 @@ impl Default for Metrics {
             registry,
             triggers,
             trigger_seconds,
+            shed,
             copies,
             copy_seconds,
             copied_bytes,
             copies_running,
+            audit_missed,
             replicas,
             queue_length,
             queue_age_seconds,
@@ -146,6 +167,12 @@ impl Metrics {
         self.shared.trigger_seconds.observe(took.as_secs_f64());
     }
 
+    /// A connection or a trigger was turned away or given up, for want of `reason`: connections,
+    /// ledger or time.
+    pub(crate) fn shed(&self, reason: &'static str) {
+        self.shared.shed.get_or_create(&ShedLabels { reason }).inc();
+    }
+
     /// A copy begins.
     pub(crate) fn copy_begins(&self) {
         self.shared.copies_running.inc();
@@ -157,6 +184,11 @@ impl Metrics {
         self.shared.copies.get_or_create(&CopyLabels { result }).inc();
         self.shared.copy_seconds.observe(took.as_secs_f64());
         self.shared.copied_bytes.inc_by(bytes_moved);
+    }
+
+    /// Lines of the audit record could not be written.
+    pub(crate) fn audit_missed(&self, lines: u64) {
+        self.shared.audit_missed.inc_by(lines);
     }
 
     /// The text of `/metrics`, with the ledger's and the client's figures of the moment `now`.

@@ -9,6 +9,8 @@ use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
+use crate::audit::entry::CopyEnded;
 use crate::board::Board;
 use crate::ledger::grant::Verdict;
 use crate::ledger::record::{Failure, Record, Settlement};
@@ -46,6 +48,8 @@ pub(crate) struct Workers {
     pub(crate) rights: Rights,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What is kept of each copy.
+    pub(crate) audit: Audit,
 }
 
 /// How the workers are told to end.
@@ -105,6 +109,8 @@ impl Workers {
         let counts = self.settle(ticket, &settlement, bytes_moved, stop).await;
         let result = if counts { settlement.as_str() } else { "lost" };
         self.metrics.copy_ends(result, took, bytes_moved);
+        let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved);
+        self.audit.record(self.ledger.now(), ended);
     }
 
     /// Copies on behalf of the namespace that wants it, by the rule that it has now.

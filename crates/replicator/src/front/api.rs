@@ -12,9 +12,11 @@ use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, 
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
-    Answer, Question, answer_direct, as_asked_for, not_a_replica, too_many, unavailable,
+    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, not_a_replica, unavailable,
 };
 use super::callers::Callers;
+use crate::audit::Audit;
+use crate::audit::entry::Decision;
 use crate::board::Board;
 use crate::ledger::grant::{Right, Standing};
 use crate::ledger::record::Record;
@@ -44,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) callers: Callers,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What is kept of each answer.
+    pub(crate) audit: Audit,
 }
 
 impl Api {
@@ -78,18 +82,20 @@ impl Api {
 
     async fn answer_trigger(&self, caller: &str, repository: &str, tag: &str) -> Reply {
         let begin = Instant::now();
-        let (verb, answer) = match Trigger::decode(repository, tag) {
-            Ok(trigger) => (trigger.verb.as_str(), self.answer(caller, &trigger).await),
+        let trigger = Trigger::decode(repository, tag);
+        let answer = match &trigger {
+            Ok(trigger) => self.answer(caller, trigger).await,
             Err(error) => {
                 let message = format!("the replicator does not understand the question: {error}");
-                ("none", Err(Refusal::new(RefusalCode::Malformed, "", message)))
+                Err(Refusal::new(RefusalCode::Malformed, "", message))
             }
         };
-        let result = match &answer {
-            Ok(receipt) => receipt.state.as_str(),
-            Err(refusal) => refusal.code.as_str(),
-        };
-        self.metrics.trigger(verb, result, begin.elapsed());
+        let took = begin.elapsed();
+        let trigger = trigger.as_ref().ok();
+        let decision = Decision::new(caller, trigger, &answer, took);
+        let verb = trigger.map_or("none", |trigger| trigger.verb.as_str());
+        self.metrics.trigger(verb, decision.result(), took);
+        self.audit.record(self.ledger.now(), decision);
         match answer {
             Ok(receipt) => receipt_reply(&receipt),
             Err(refusal) => refusal_reply(&refusal),
@@ -126,7 +132,7 @@ impl Api {
                     tracing::warn!(%source, %error, "answered as before");
                     Some(record)
                 }
-                (Err(error), _) => return Err(cannot_answer(source, &error)),
+                (Err(error), _) => return Err(self.cannot_answer(source, &error)),
             };
         } else if record.is_some() {
             self.ledger.note(source, &asker);
@@ -146,7 +152,7 @@ impl Api {
         let who = terms.who(source);
         let found = tokio::try_join!(self.ledger.find(source), self.rights.standing(source, &who));
         let (record, Standing { right, is_due }) =
-            found.map_err(|error| cannot_answer(question.source, &error))?;
+            found.map_err(|error| self.cannot_answer(question.source, &error))?;
         // Where nobody else could have it, a first copy shows the right by itself.
         let is_guarded = record.as_ref().is_some_and(|record| record.state.is_there())
             || self.rules.divide(source, &who.identity());
@@ -181,6 +187,24 @@ impl Api {
         }
         Err(not_a_replica(reference))
     }
+
+    fn cannot_answer(&self, image: &ImageReference, error: &LedgerError) -> Refusal {
+        let reason = error.to_string();
+        match error {
+            LedgerError::TooMany { .. } => {
+                tracing::warn!(%image, %error, "a trigger was refused");
+                full_queue(image, &reason)
+            }
+            LedgerError::Crowded => {
+                self.metrics.shed("ledger");
+                crowded(image, &reason)
+            }
+            _ => {
+                tracing::error!(%image, %error, "a trigger could not be answered");
+                unavailable(image, &reason)
+            }
+        }
+    }
 }
 
 fn denied(image: &ImageReference, error: &NotAllowed) -> Refusal {
@@ -188,19 +212,13 @@ fn denied(image: &ImageReference, error: &NotAllowed) -> Refusal {
     refusal.at(Side::Replicator)
 }
 
-fn cannot_answer(image: &ImageReference, error: &LedgerError) -> Refusal {
-    if let LedgerError::TooMany { .. } = error {
-        tracing::warn!(%image, %error, "a trigger was refused");
-        return too_many(image, &error.to_string());
-    }
-    tracing::error!(%image, %error, "a trigger could not be answered");
-    unavailable(image, &error.to_string())
-}
-
 /// 401 with a challenge: without one the host's client sends no credentials at all.
 fn challenge() -> Reply {
     let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the replicator wants Basic credentials"}]}"#;
-    let mut reply = json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes()));
+    challenging(json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes())))
+}
+
+pub(super) fn challenging(mut reply: Reply) -> Reply {
     let realm = HeaderValue::from_static("Basic realm=\"image-replicator\", charset=\"UTF-8\"");
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
     reply
@@ -217,7 +235,7 @@ fn receipt_reply(receipt: &Receipt) -> Reply {
     reply
 }
 
-fn refusal_reply(refusal: &Refusal) -> Reply {
+pub(super) fn refusal_reply(refusal: &Refusal) -> Reply {
     let status = StatusCode::from_u16(refusal.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(status, refusal.to_json().into());

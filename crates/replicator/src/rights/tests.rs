@@ -12,6 +12,7 @@ use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 use tokio::sync::watch;
 
 use super::*;
+use crate::audit::testing::Recorded;
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::credentials::{Keyring, NamedCredentials};
@@ -87,6 +88,7 @@ impl World {
         let target: Arc<TargetRoot> = Arc::new(home.host().parse().unwrap());
         let (rights, proofs) = Rights::new(ledger.clone());
         let (board, metrics, stop) = (Board::default(), Metrics::default(), Stop::default());
+        let audit = Recorded::new().audit;
         tokio::spawn(Prover { rights: rights.clone(), client }.run(proofs, stop.copying.clone()));
         let workers = Workers {
             ledger: ledger.clone(),
@@ -96,11 +98,13 @@ impl World {
             rules: rules.clone(),
             rights: rights.clone(),
             metrics: metrics.clone(),
+            audit: audit.clone(),
         };
         tokio::spawn(workers.run(2, stop.clone()));
         let hash = bcrypt::hash("secret", 4).unwrap();
         let callers = Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap();
-        let api = Api { ledger: ledger.clone(), board, target, rules, rights, callers, metrics };
+        let api =
+            Api { ledger: ledger.clone(), board, target, rules, rights, callers, metrics, audit };
         Self { source, home, ledger, api, now_ms, config_of_b, stop, _directory: directory }
     }
 
