@@ -76,7 +76,10 @@ async fn ask(client: &Client, source: &ImageReference) -> Verdict {
         Ok(Ok(true)) => Verdict::Allowed,
         Ok(Ok(false)) => hidden(),
         Ok(Err(error)) => match error.kind() {
-            ErrorKind::Unauthorized | ErrorKind::Denied => Verdict::Denied(error.to_string()),
+            // Without a status nobody refused: it was not asked.
+            ErrorKind::Unauthorized | ErrorKind::Denied if error.status().is_some() => {
+                Verdict::Denied(error.to_string())
+            }
             _ => Verdict::Unanswered(error.to_string()),
         },
         Err(_) => Verdict::Unanswered(format!("{registry} gives no answer")),

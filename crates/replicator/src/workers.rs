@@ -249,11 +249,12 @@ fn verdict(source: &ImageReference, copied: &Result<Outcome, CopyError>) -> Opti
     }
 }
 
-/// Whether the source does not let who asked have the image; a blob alone that it keeps back is a
-/// fault of its own.
+/// Whether the source does not let who asked have the image. A blob alone that it keeps back is a
+/// fault of its own, and what was not asked at all has not refused.
 fn is_lack_of_rights(error: &CopyError) -> bool {
     let refuses = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied);
-    refuses && error.side == Side::Source && error.part().is_none()
+    let is_an_answer = error.status().is_some() && error.part().is_none();
+    refuses && is_an_answer && error.side == Side::Source
 }
 
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {

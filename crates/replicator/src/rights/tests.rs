@@ -3,24 +3,20 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use http::{Method, Request, header};
-use http_body_util::BodyExt;
-use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Side, TargetRoot, Trigger};
+use http::Method;
+use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Side};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig, RetryPolicy};
 use tempfile::TempDir;
 use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 use tokio::sync::watch;
 
 use super::*;
-use crate::audit::testing::Recorded;
-use crate::board::Board;
 use crate::clock::Clock;
 use crate::credentials::{Keyring, NamedCredentials};
 use crate::front::api::Api;
-use crate::front::callers::Callers;
+use crate::front::testing::{Front, api};
 use crate::ledger::Settings;
 use crate::ledger::record::REFUSED_RETRY;
-use crate::metrics::Metrics;
 use crate::proofs::Prover;
 use crate::rules::Rules;
 use crate::workers::{Stop, Workers};
@@ -29,9 +25,6 @@ use crate::workers::{Stop, Workers};
 const HANGS: Duration = Duration::from_secs(30);
 
 const HOUR: Duration = Duration::from_secs(3_600);
-
-/// `policy:secret`
-const CALLER: &str = "Basic cG9saWN5OnNlY3JldA==";
 
 const RULES: &str = "
 - {name: a, sources: HOST/**, namespaces: team-a, credentials: team-a}
@@ -44,7 +37,7 @@ struct World {
     source: ScriptedRegistry,
     home: ScriptedRegistry,
     ledger: Ledger,
-    api: Api,
+    front: Front,
     now_ms: Arc<AtomicI64>,
     /// The docker config of `team-b`; that of `team-a` stays as it is.
     config_of_b: watch::Sender<Arc<DockerConfig>>,
@@ -85,27 +78,23 @@ impl World {
         }
         let client = Client::new(config).unwrap();
         let copier = copy::Copier::new(client.clone(), copy::Limits::default());
-        let target: Arc<TargetRoot> = Arc::new(home.host().parse().unwrap());
         let (rights, proofs) = Rights::new(ledger.clone());
-        let (board, metrics, stop) = (Board::default(), Metrics::default(), Stop::default());
-        let audit = Recorded::new().audit;
+        let stop = Stop::default();
         tokio::spawn(Prover { rights: rights.clone(), client }.run(proofs, stop.copying.clone()));
+        let api = Api { rights, ..api(&ledger, &home.host(), rules) };
         let workers = Workers {
             ledger: ledger.clone(),
             copier,
-            board: board.clone(),
-            target: Arc::clone(&target),
-            rules: rules.clone(),
-            rights: rights.clone(),
-            metrics: metrics.clone(),
-            audit: audit.clone(),
+            board: api.board.clone(),
+            target: Arc::clone(&api.target),
+            rules: api.rules.clone(),
+            rights: api.rights.clone(),
+            metrics: api.metrics.clone(),
+            audit: api.audit.clone(),
         };
         tokio::spawn(workers.run(2, stop.clone()));
-        let hash = bcrypt::hash("secret", 4).unwrap();
-        let callers = Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap();
-        let api =
-            Api { ledger: ledger.clone(), board, target, rules, rights, callers, metrics, audit };
-        Self { source, home, ledger, api, now_ms, config_of_b, stop, _directory: directory }
+        let front = Front::start(api).await;
+        Self { source, home, ledger, front, now_ms, config_of_b, stop, _directory: directory }
     }
 
     fn pass(&self, time: Duration) {
@@ -118,17 +107,7 @@ impl World {
         verb: &str,
         image: &ImageReference,
     ) -> Result<Receipt, Refusal> {
-        let (verb, namespace) = (verb.parse().unwrap(), namespace.parse().unwrap());
-        let path = Trigger { verb, namespace, source: image.clone() }.encode().unwrap();
-        let url = format!("/v2/{}/manifests/{}", path.repository, path.tag);
-        let request = Request::get(url).header(header::AUTHORIZATION, CALLER).body(()).unwrap();
-        let reply = self.api.clone().handle(request).await;
-        let is_receipt = reply.status().is_success();
-        let body = reply.into_body().collect().await.unwrap().to_bytes();
-        match is_receipt {
-            true => Ok(Receipt::from_json(&body).unwrap()),
-            false => Err(Refusal::find(std::str::from_utf8(&body).unwrap()).unwrap()),
-        }
+        self.front.host.trigger(verb, namespace, &image.to_string()).await
     }
 
     /// Asks until the replica is there.

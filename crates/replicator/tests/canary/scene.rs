@@ -204,8 +204,8 @@ impl Scene {
         for good in [&self.source, &self.identity, &self.helped] {
             self.ask_until(&format!("{}/app:v1", good.host()), " 200 ").await;
         }
-        for bad in [&self.locked, &self.broken] {
-            self.ask_until(&format!("{}/app:v1", bad.host()), "\"failed\"").await;
+        for (bad, code) in [(&self.locked, "\"denied\""), (&self.broken, "\"failed\"")] {
+            self.ask_until(&format!("{}/app:v1", bad.host()), code).await;
         }
         self.ask_until(&format!("[{}]/app:v1", leak.secret), "\"failed\"").await;
         let bearer = format!("Bearer {}", self.secret("token"));
