@@ -3,8 +3,8 @@
 
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ use crate::upload::BodyError;
 /// What registries see of us.
 const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"));
 
-/// The connections of one set of trusted certificates.
+/// The connections of one set of trusted certificates. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: reqwest::Client,
+    http: Arc<RwLock<reqwest::Client>>,
     timeouts: Timeouts,
     named_by: NamedBy,
 }
@@ -64,29 +64,17 @@ impl Transport {
         timeouts: Timeouts,
         named_by: NamedBy,
     ) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // One connection a stream: a slow layer then holds up no other one, and there is no
-        // flow control of a second kind between source and target.
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(timeouts.connect)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .tcp_nodelay(true)
-            .dns_resolver(GuardedResolver(named_by))
-            .build()
-            .map_err(words_of)?;
+        let http = Arc::new(RwLock::new(http_client(roots, timeouts, named_by)?));
         Ok(Self { http, timeouts, named_by })
+    }
+
+    /// Trusts these certificates in place of the former ones. Each request from now on, by whom
+    /// ever, goes over a connection that was made since; one that is under way ends on its
+    /// own, which is then closed.
+    pub(crate) fn trust(&self, roots: RootCertStore) -> Result<(), String> {
+        let http = http_client(roots, self.timeouts, self.named_by)?;
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+        Ok(())
     }
 
     /// Sends a request and waits for the head of its answer. Each status is an answer; an error
@@ -95,7 +83,8 @@ impl Transport {
         guard::check(&request.url, self.named_by)
             .map_err(|reason| request.error(ErrorKind::Denied, reason))?;
         let Request { operation, registry, method, url, headers, payload } = request;
-        let builder = self.http.request(method, url.clone()).headers(headers);
+        let http = self.http.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let builder = http.request(method, url.clone()).headers(headers);
         let failed =
             |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
         let sent = match payload {
@@ -139,6 +128,35 @@ impl Transport {
     ) -> Option<Result<reqwest::Response, reqwest::Error>> {
         timeout(self.timeouts.connect + self.timeouts.idle, builder.send()).await.ok()
     }
+}
+
+fn http_client(
+    roots: RootCertStore,
+    timeouts: Timeouts,
+    named_by: NamedBy,
+) -> Result<reqwest::Client, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // One connection a stream: a slow layer then holds up no other one, and there is no
+    // flow control of a second kind between source and target.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .referer(false)
+        .connect_timeout(timeouts.connect)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+        .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+        .tcp_nodelay(true)
+        .dns_resolver(GuardedResolver(named_by))
+        .build()
+        .map_err(words_of)
 }
 
 fn kind_of(error: &reqwest::Error) -> ErrorKind {
