@@ -13,10 +13,12 @@ mod freshness;
 mod front;
 mod ledger;
 mod metrics;
+mod namespaces;
 mod origins;
 mod serve;
 mod status;
 mod verify_command;
+mod watch;
 mod workers;
 
 use std::path::Path;
@@ -30,6 +32,7 @@ use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Exit};
 use config::{Config, Registries};
+use watch::Watcher;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -72,7 +75,7 @@ fn run(command: Command) -> Exit {
 fn copier(config: Option<&Path>, scope: Scope) -> Result<Copier, Exit> {
     let registries = config.map(Registries::load).transpose();
     let registries = registries.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
-    let copier = registries.unwrap_or_default().copier(scope);
+    let copier = registries.unwrap_or_default().copier(scope, &mut Watcher::default());
     copier.map_err(|error| fail(Exit::Failed, &error.to_string()))
 }
 

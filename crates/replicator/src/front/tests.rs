@@ -7,6 +7,7 @@ use std::time::Duration;
 use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
 use tempfile::TempDir;
 
+use super::api::Api;
 use super::listener::Listener;
 use super::testing::{self, api};
 use crate::clock::Clock;
@@ -15,6 +16,7 @@ use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
 
+mod callers;
 mod crowds;
 
 /// A front over a ledger of its own, without workers.
@@ -44,11 +46,21 @@ impl Front {
     }
 
     async fn start_with(max_waiting: u64, change: impl FnOnce(&mut Listener)) -> Self {
+        Self::open(max_waiting, |_| {}, change).await
+    }
+
+    /// One whose API and listener are not the usual ones.
+    async fn open(
+        max_waiting: u64,
+        adjust: impl FnOnce(&mut Api),
+        change: impl FnOnce(&mut Listener),
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
         let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
-        let api = api(&ledger, "registry.corp/mirror", Freshness::default());
+        let mut api = api(&ledger, "registry.corp/mirror", Freshness::default());
+        adjust(&mut api);
         let metrics = api.metrics.clone();
         let front = testing::Front::start_with(api, change).await;
         Self { ledger, front, url, metrics, _directory: directory }
