@@ -85,7 +85,7 @@ impl ImagePattern {
 }
 
 /// Whether `text` is what `glob` says, `*` being any run of characters.
-fn matches_text(glob: &str, text: &str) -> bool {
+pub fn matches_text(glob: &str, text: &str) -> bool {
     matches_run(glob.as_bytes(), text.as_bytes(), |byte| *byte == b'*', |a, b| a == b)
 }
 

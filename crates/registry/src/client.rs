@@ -69,6 +69,17 @@ impl Client {
         Ok(Self { shared: Arc::new(shared) })
     }
 
+    /// Trusts `ca_pem` beside the system's certificates, which are read anew, in place of what this
+    /// registry's [`crate::RegistryConfig::ca_pem`] was: for one that had some at the start. Connections
+    /// that are open are used no more. On an error everything is as before.
+    pub fn trust(&self, registry: &Registry, ca_pem: &[u8]) -> Result<(), ConfigError> {
+        let unusable = |reason| ConfigError::Certificates { registry: registry.clone(), reason };
+        let transport = self.shared.special.get(registry);
+        let transport = transport.ok_or_else(|| unusable("it had none at the start".to_owned()))?;
+        let roots = with_certificates(system_roots(), ca_pem).map_err(unusable)?;
+        transport.trust(roots).map_err(ConfigError::Http)
+    }
+
     /// How often and how soon requests are tried again.
     pub fn retry_policy(&self) -> RetryPolicy {
         self.shared.config.retry

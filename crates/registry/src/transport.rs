@@ -3,8 +3,8 @@
 
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -28,10 +28,10 @@ use crate::upload::BodyError;
 /// What registries see of us.
 const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"));
 
-/// The connections of one set of trusted certificates, apart for each reach.
+/// The connections of one set of trusted certificates, apart for each reach. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: Vec<(Reach, reqwest::Client)>,
+    http: Arc<RwLock<Connections>>,
     timeouts: Timeouts,
 }
 
@@ -59,37 +59,17 @@ pub(crate) fn with_certificates(
 
 impl Transport {
     pub(crate) fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // One connection a stream: a slow layer then holds up no other one, and there is no
-        // flow control of a second kind between source and target.
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let connections = |reach| {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .http1_only()
-                .http1_max_headers(MAX_HEADERS)
-                .user_agent(USER_AGENT)
-                .redirect(Policy::none())
-                .referer(false)
-                // Bytes are taken as they come: nothing is unpacked, whatever a registry calls it.
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
-                .connect_timeout(timeouts.connect)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
-                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-                .tcp_nodelay(true)
-                .dns_resolver(GuardedResolver::new(reach));
-            builder.build().map(|http| (reach, http)).map_err(words_of)
-        };
-        let http = Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>()?;
+        let http = Arc::new(RwLock::new(Connections::new(roots, timeouts)?));
         Ok(Self { http, timeouts })
+    }
+
+    /// Trusts these certificates in place of the former ones. Each request from now on, by whom
+    /// ever, goes over a connection that was made since; one that is under way ends on its
+    /// own, which is then closed.
+    pub(crate) fn trust(&self, roots: RootCertStore) -> Result<(), String> {
+        let http = Connections::new(roots, self.timeouts)?;
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+        Ok(())
     }
 
     /// Sends a request and waits for the head of its answer. Each status is an answer; an error
@@ -98,8 +78,7 @@ impl Transport {
         guard::check(&request.url, reach)
             .map_err(|refusal| request.error(ErrorKind::Denied, refusal.to_string()))?;
         let Request { operation, registry, method, url, headers, payload, .. } = request;
-        let http = self.http.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
-        let http = http.expect("there are connections for each reach");
+        let http = self.http.read().unwrap_or_else(PoisonError::into_inner).of(reach).clone();
         let builder = http.request(method, url.clone()).headers(headers);
         let failed =
             |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
@@ -144,6 +123,49 @@ impl Transport {
         builder: reqwest::RequestBuilder,
     ) -> Option<Result<reqwest::Response, reqwest::Error>> {
         timeout(self.timeouts.connect + self.timeouts.idle, builder.send()).await.ok()
+    }
+}
+
+/// An HTTP client for each reach.
+struct Connections(Vec<(Reach, reqwest::Client)>);
+
+impl Connections {
+    fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| error.to_string())?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        // One connection a stream: a slow layer then holds up no other one, and there is no
+        // flow control of a second kind between source and target.
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let connections = |reach| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                .user_agent(USER_AGENT)
+                .redirect(Policy::none())
+                .referer(false)
+                // Bytes are taken as they come: nothing is unpacked, whatever a registry calls it.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+                .connect_timeout(timeouts.connect)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+                .tcp_nodelay(true)
+                .dns_resolver(GuardedResolver::new(reach));
+            builder.build().map(|http| (reach, http)).map_err(words_of)
+        };
+        Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn of(&self, reach: Reach) -> &reqwest::Client {
+        let found = self.0.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
+        found.expect("there are connections for each reach")
     }
 }
 

@@ -14,10 +14,12 @@ mod freshness;
 mod front;
 mod ledger;
 mod metrics;
+mod namespaces;
 mod origins;
 mod serve;
 mod status;
 mod verify_command;
+mod watch;
 mod workers;
 
 use std::path::Path;
@@ -31,6 +33,7 @@ use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Exit};
 use config::{Config, Registries};
+use watch::Watcher;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -75,7 +78,7 @@ fn copier(config: Option<&Path>, images: &[&ImageReference], scope: Scope) -> Re
     let registries = registries.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
     let mut registries = registries.unwrap_or_default();
     images.iter().for_each(|image| registries.name(image.registry()));
-    let copier = registries.copier(scope);
+    let copier = registries.copier(scope, &mut Watcher::default());
     copier.map_err(|error| fail(Exit::Failed, &error.to_string()))
 }
 

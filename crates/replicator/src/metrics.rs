@@ -1,5 +1,7 @@
 //! What is counted, by the names that are shown at `/metrics` (Prometheus conventions).
 
+mod files;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::ledger::Figures;
 use crate::ledger::record::State;
 use crate::ledger::work::Priority;
+use files::FileMetrics;
 
 /// The metrics. Cheap to clone.
 #[derive(Clone)]
@@ -38,6 +41,8 @@ struct Shared {
     queue_length: Family<PriorityLabels, Gauge>,
     queue_age_seconds: Family<PriorityLabels, Gauge>,
     registries: Registries,
+    callers_refused: Family<RefusedLabels, Counter>,
+    files: FileMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -69,6 +74,11 @@ struct PriorityLabels {
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RegistryLabels {
     registry: String,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RefusedLabels {
+    reason: &'static str,
 }
 
 /// How things stand with each registry. The client remembers a bounded number of them.
@@ -141,6 +151,14 @@ impl Default for Metrics {
         );
         let registries = Registries::default();
         registries.register(&mut registry);
+        let callers_refused = Family::default();
+        registry.register(
+            "callers_refused",
+            "Requests whose caller gave a wrong name or password, or was made to wait",
+            callers_refused.clone(),
+        );
+        let files = FileMetrics::default();
+        files.register(&mut registry);
         let shared = Shared {
             registry,
             triggers,
@@ -155,6 +173,8 @@ impl Default for Metrics {
             queue_length,
             queue_age_seconds,
             registries,
+            callers_refused,
+            files,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -165,6 +185,16 @@ impl Metrics {
     pub(crate) fn trigger(&self, verb: &'static str, result: &'static str, took: Duration) {
         self.shared.triggers.get_or_create(&TriggerLabels { verb, result }).inc();
         self.shared.trigger_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A caller was refused.
+    pub(crate) fn caller_is_refused(&self, reason: &'static str) {
+        self.shared.callers_refused.get_or_create(&RefusedLabels { reason }).inc();
+    }
+
+    /// What is counted of files that may change.
+    pub(crate) fn files(&self) -> &FileMetrics {
+        &self.shared.files
     }
 
     /// A connection or a trigger was turned away or given up, for want of `reason`: connections,

@@ -17,6 +17,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::front::api::Api;
+use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
@@ -35,7 +36,7 @@ pub(crate) const UPLOADS_TIME: Duration = Duration::from_secs(5);
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the replicator until it is told to end.
-pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
+pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let ledger = Ledger::open(config.ledger, Clock::system()).await?;
     let board = Board::default();
     let metrics = Metrics::default();
@@ -45,10 +46,12 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         .and_then(|output| Audit::begin(output, metrics.clone()))
         .map_err(|error| ServeError::Audit { destination: config.audit, error })?;
     let target = Arc::new(config.target);
-    let copier = config.registries.copier(config.scope)?.with_origins(ledger.places());
+    let copier = config.registries.copier(config.scope, &mut config.watcher)?;
+    let copier = copier.with_origins(ledger.places());
+    let callers = Callers::new(config.front.htpasswd)?;
 
     let bind = |address, error| ServeError::Bind { address, error };
-    let front = Listener::bind(config.front.listen, config.front.tls)
+    let front = Listener::bind(config.front.listen, config.front.tls.clone())
         .await
         .map_err(|error| bind(config.front.listen, error))?;
     let status_tcp =
@@ -61,9 +64,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
         client: client.clone(),
+        certificate: config.front.tls.certificate,
+        troubles: config.watcher.troubles(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
+    let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
+    let watching = tokio::spawn(watching);
     let workers = Workers {
         ledger: ledger.clone(),
         copier,
@@ -78,7 +85,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         board,
         target,
         freshness: Arc::new(config.freshness),
-        callers: config.front.callers,
+        callers,
+        rights: Arc::new(config.front.rights),
         metrics,
         audit: audit.clone(),
     };
@@ -105,7 +113,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     last_answers.await;
     stop_listening.cancel();
-    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status) }).await;
+    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, watching) }).await;
     if timeout(CLOSING_TIME, ledger.close()).await.is_err() {
         tracing::warn!(
             "the ledger did not answer in time: what was held is free when its lease ends"
@@ -152,6 +160,9 @@ pub(crate) enum ServeError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system has no random numbers.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     /// The system takes no signal handler.
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),

@@ -10,8 +10,10 @@ use registry::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::front::tls::Certificate;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::watch::{Held, Troubles};
 
 /// The content type that Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -25,6 +27,10 @@ pub(crate) struct Status {
     pub(crate) metrics: Metrics,
     /// How things stand with registries.
     pub(crate) client: Client,
+    /// The front's certificate.
+    pub(crate) certificate: Held<Certificate>,
+    /// Files that cannot be used.
+    pub(crate) troubles: Troubles,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -46,7 +52,8 @@ impl Status {
 }
 
 /// Ready to answer triggers. A target that is down does not count: triggers are answered all the
-/// same, with the reason, which says more than a replicator that cannot be reached.
+/// same, with the reason, which says more than a replicator that cannot be reached. Nor does a file
+/// that changed and cannot be used: the old one is in force, and all replicators read the same.
 async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
     if status.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the replicator is ending\n".to_owned());
@@ -55,13 +62,15 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
         let reason = "the ledger cannot be written; the log says why\n".to_owned();
         return (StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    (StatusCode::OK, "ready\n".to_owned())
+    let troubles = status.troubles.lines().into_iter().map(|line| line + "\n");
+    (StatusCode::OK, "ready\n".to_owned() + &troubles.collect::<String>())
 }
 
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
     match status.ledger.figures().await {
         Ok(figures) => {
             let registries = status.client.registries();
+            status.metrics.files().certificate_ends(status.certificate.current().ends);
             let text = status.metrics.render(&figures, status.ledger.now(), &registries);
             (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text)
         }

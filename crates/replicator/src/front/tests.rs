@@ -17,6 +17,7 @@ use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
 
+mod callers;
 mod crowds;
 
 /// A front over a ledger of its own, without workers.
@@ -47,15 +48,25 @@ impl Front {
     }
 
     async fn start_with(max_waiting: u64, change: impl FnOnce(&mut Listener)) -> Self {
+        Self::open(max_waiting, |_| {}, change).await
+    }
+
+    /// One whose API and listener are not the usual ones.
+    async fn open(
+        max_waiting: u64,
+        adjust: impl FnOnce(&mut Api),
+        change: impl FnOnce(&mut Listener),
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
         let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
         let recorded = Recorded::new();
-        let api = Api {
+        let mut api = Api {
             audit: recorded.audit.clone(),
             ..api(&ledger, "registry.corp/mirror", Freshness::default())
         };
+        adjust(&mut api);
         let metrics = api.metrics.clone();
         let front = testing::Front::start_with(api, change).await;
         Self { ledger, front, url, metrics, recorded, _directory: directory }
@@ -187,8 +198,8 @@ async fn each_answer_is_in_the_audit_record_with_who_asked() {
     let front = Front::start().await;
     front.trigger("start", "nginx:1.27").await.unwrap();
     front.trigger("replica", "nginx:1.27").await.unwrap_err();
-    front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
-    front.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
+    front.host.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
+    front.host.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
     let lines = front.recorded.lines();
     let told: Vec<_> = lines
         .iter()
