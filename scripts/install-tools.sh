@@ -34,7 +34,8 @@ apt_quietly() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get "${options[@]}" "$command" "$@" >/dev/null
 }
 
-# install_without_service PACKAGE: Debian starts docker-registry on port 5000, PostgreSQL on 5432.
+# install_without_service PACKAGE: Debian starts docker-registry on port 5000, PostgreSQL on 5432,
+# Prometheus on 9090.
 # We start our own on loopback, and take nobody's port: the system's is kept from starting, now
 # and at boot, if it is us who install it.
 install_without_service() {
@@ -70,6 +71,8 @@ LIST
     command -v docker-registry >/dev/null || install_without_service docker-registry
     # Its programs are in no PATH.
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || install_without_service postgresql
+    # Of it we run promtool alone.
+    command -v promtool >/dev/null || install_without_service prometheus
 }
 
 # For the module: the target by rustup, else Debian's own compiler with the sources of its

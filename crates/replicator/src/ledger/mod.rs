@@ -8,6 +8,7 @@
 //!   batch       that transaction
 //!     rows, queue, history, places    its SQL
 //!       store       SQLite or PostgreSQL
+//! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -20,6 +21,7 @@ mod batch;
 mod error;
 mod history;
 mod housekeeping;
+mod latency;
 mod memory;
 mod places;
 mod queue;
@@ -40,6 +42,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
+use latency::Operation;
 use memory::{Memory, Recalled};
 use record::{Record, Settlement};
 use store::Store;
@@ -47,6 +50,7 @@ use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
 pub(crate) use error::LedgerError;
+pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;
 pub(crate) use queue::Figures;
 pub(crate) use url::{LedgerUrl, LedgerUrlError};
@@ -95,6 +99,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Shared {
     store: Store,
+    latency: Latency,
     memory: Memory,
     requests: history::Requests,
     places: Arc<BlobPlaces>,
@@ -129,6 +134,7 @@ impl Ledger {
         let shared = Arc::new(Shared {
             memory: Memory::new(store.is_shared()),
             store,
+            latency: Latency::default(),
             requests: history::Requests::default(),
             places,
             work: Notify::new(),
@@ -178,8 +184,11 @@ impl Ledger {
     }
 
     async fn read(&self, source: &ImageReference) -> Result<Option<Arc<Record>>, LedgerError> {
-        let mut connection = self.shared.store.readers().acquire().await?;
-        let record = rows::find(&mut connection, source).await?.map(Arc::new);
+        let find = async {
+            let mut connection = self.shared.store.readers().acquire().await?;
+            rows::find(&mut connection, source).await
+        };
+        let record = self.shared.latency.of(Operation::Read, find).await?.map(Arc::new);
         if let Some(record) = &record {
             self.shared.memory.remember(record, self.shared.store.local_now());
         }
@@ -233,6 +242,11 @@ impl Ledger {
     /// Whether the last change could be written.
     pub(crate) fn is_writable(&self) -> bool {
         self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// How long its database took so far.
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.shared.latency
     }
 
     /// Where at targets blobs are, for the copy engine.
