@@ -90,10 +90,22 @@ build:
 e2e *FILES: build policy
     scripts/e2e.sh {{ FILES }}
 
-# What a trigger costs beyond the client's own set-up
+# Two replicators on one PostgreSQL with real copies, one of them killed; some 5 minutes
+pair: build
+    scripts/pair.sh
+
+# What a trigger costs, alone and under the load of a large cluster; WRITE=1 puts it into docs/
 bench-front:
     cargo build --release -p image-replicator --bins --examples
-    target/release/examples/bench_front target/release/image-replicator
+    @{ scripts/machine.sh && echo && target/release/examples/bench_front target/release/image-replicator calls; } | \
+        scripts/table.sh bench-calls docs/benchmarks.md
+    @{ scripts/machine.sh && target/release/examples/bench_front target/release/image-replicator cluster; } | \
+        scripts/table.sh bench-front docs/scale.md
+
+# Copies/s of many small images with one replicator and with two; WRITE=1 puts it into docs/
+bench-ledger:
+    cargo build --release -p image-replicator
+    BIN=target/release scripts/bench-ledger.sh | scripts/table.sh bench-ledger docs/scale.md
 
 # What an evaluation costs, beside a policy that does nothing; and the module's size
 bench-policy: policy

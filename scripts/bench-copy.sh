@@ -161,8 +161,7 @@ measure_shape() {
 # The versions that the tables are of, as lines of Markdown.
 machine() {
     local client
-    printf -- '- %s, %s cores, Linux %s\n' "$(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -n 1)" \
-        "$(nproc)" "$(uname -r)"
+    "$here/machine.sh"
     printf -- '- %s' "$("$BIN/image-replicator" --version)"
     for client in $(clients one-layer); do
         case $client in
@@ -173,17 +172,6 @@ machine() {
         esac
     done
     printf '; %s\n' "$(docker-registry --version)"
-}
-
-# write_docs TABLES: puts them between the two marks in docs/benchmarks.md.
-write_docs() {
-    local docs="$ROOT/docs/benchmarks.md"
-    awk -v tables="$1" '
-        /^<!-- bench-copy: end -->/ {skip = 0}
-        !skip {print}
-        /^<!-- bench-copy: begin -->/ {skip = 1; while ((getline line < tables) > 0) print line}
-    ' "$docs" >"$OUT/benchmarks.md"
-    cp "$OUT/benchmarks.md" "$docs"
 }
 
 assert_room
@@ -207,8 +195,7 @@ done
 jq -Rrs --arg machine "$(machine)" --arg runs "$RUNS" -f "$here/bench-table.jq" "$OUT/raw.tsv" \
     >"$OUT/tables.md"
 if [ "$RUNS" -ge 5 ]; then
-    write_docs "$OUT/tables.md"
-    echo "written: docs/benchmarks.md"
+    WRITE=1 "$here/table.sh" bench-copy "$ROOT/docs/benchmarks.md" <"$OUT/tables.md" >/dev/null
 else
     echo "written: target/bench-copy/tables.md, since RUNS is below 5"
 fi

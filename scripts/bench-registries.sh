@@ -36,15 +36,6 @@ start_plain_twin() {
     launch_and_wait "$1-plain" docker-registry serve "$twin/config.yml"
 }
 
-# start_proxy NAME SERVICE ROUND_TRIP_MS [MIB_PER_SECOND]: a slow way to a service, as one of its own.
-start_proxy() {
-    mkdir "$WORK/$1"
-    free_port >"$WORK/$1/port"
-    cp "$WORK/$2/user" "$WORK/$2/password" "$WORK/$1"
-    launch_and_wait "$1" "$ROOT/scripts/delay-proxy.py" \
-        "$(port_of "$1")" "$(port_of "$2")" "${@:3}"
-}
-
 # Nothing at the target; what the next client asks is counted from here.
 wipe_target() {
     rm -rf "${WORK:?}"/target/storage/*

@@ -11,13 +11,13 @@ here="$(dirname "${BASH_SOURCE[0]}")"
 . "$here/lib.sh"
 # shellcheck source=scripts/postgres.sh
 . "$here/postgres.sh"
+# shellcheck source=scripts/many.sh
+. "$here/many.sh"
 
 SEED="${SEED:-1}"
 KILLS="${KILLS:-200}"
 LEDGER="${LEDGER:-sqlite}"
 VICTIM="${VICTIM:-replicator}"
-# Different images; each has as many names as it takes to ask for new ones after each kill.
-IMAGES=20
 ASKED_A_KILL=2
 # A kill comes so long after the questions, at most: a copy takes about as long.
 LATEST_MS=400
@@ -26,57 +26,12 @@ LATEST_MS=400
 trap work_end EXIT
 RANDOM=$SEED
 
-# make_images: IMAGES images, and at the source as many names for them as are asked for. A name is
-# a folder in the registry's storage, and costs no push.
-make_images() {
-    local i names=$((KILLS * ASKED_A_KILL)) repositories="$WORK/source/storage/docker/registry/v2/repositories"
-    for ((i = 0; i < IMAGES; i++)); do
-        publish "image-$i" "image-$i:1" 2 amd64 >/dev/null
-    done
-    for ((i = 0; i < names; i++)); do
-        mkdir -p "$repositories/shop"
-        cp -a "$repositories/image-$((i % IMAGES))" "$repositories/shop/app-$i"
-    done
-}
-
-# ask NUMBER: whether the replicator took the question on.
-ask() {
-    curl_at replicator --max-time 5 --output /dev/null "$(trigger_url shop source "shop/app-$1")" \
-        2>/dev/null
-}
-
 # ask_some KILL: new images, those that were taken on to $WORK/asked.
 ask_some() {
     local i first=$(($1 * ASKED_A_KILL))
     for ((i = first; i < first + ASKED_A_KILL; i++)); do
-        ! ask "$i" || echo "$i" >>"$WORK/asked"
+        ! ask_for replicator source "$i" || echo "$i" >>"$WORK/asked"
     done
-}
-
-# Whether all that is in the ledger is there: no less than what was asked for.
-all_present() {
-    local all present
-    read -r all present < <(status_of replicator /metrics | awk '
-        /^image_replicator_replicas\{/ {all += $2; if (/"present"/) present = $2}
-        END {print all + 0, present + 0}')
-    [ "$present" = "$all" ] && [ "$present" -ge "$(wc -l <"$WORK/asked")" ]
-}
-
-# query SQL: its rows, from whichever store.
-query() {
-    case $LEDGER in
-    sqlite) python3 -c 'import sqlite3, sys
-for row in sqlite3.connect(sys.argv[1]).execute(sys.argv[2]): print(*row)' \
-        "$WORK/replicator/ledger.db" "$1" ;;
-    postgres) postgres_query ledger "$1" ;;
-    esac
-}
-
-# assert_none WHAT SQL: the query counts nothing.
-assert_none() {
-    local count
-    count="$(query "SELECT COUNT(*) FROM ($2) AS found")"
-    [ "$count" = 0 ] || die "$1: $count"
 }
 
 start_victim() {
@@ -93,14 +48,38 @@ kill_victim() {
     esac
 }
 
+open_uploads() { find "$WORK/target/storage" -path '*/_uploads/*' -name startedat | wc -l; }
+
+# purge_uploads: lets the target's own purge run. It comes from 0 to 59 minutes after the start, by
+# the second of the clock at which that is: so the registry is started until it is at once.
+purge_uploads() {
+    stop_service target
+    # `age` is that of sessions which nobody can be using any more.
+    sed -i '/^  delete:/a\  maintenance: {uploadpurging: {enabled: true, age: 1s, interval: 24h, dryrun: false}}' \
+        "$WORK/target/config.yml"
+    wait_until 600 "the target's purge of uploads" begins_to_purge
+    wait_until 20 "the end of the target's purge" grep -q 'Purge uploads finished' "$WORK/target/log"
+}
+
+# begins_to_purge: starts the target, which goes on only if it purges at once.
+begins_to_purge() {
+    launch_and_wait target docker-registry serve "$WORK/target/config.yml"
+    wait_until 5 "the target's word on its purge" grep -q 'Starting upload purge in' "$WORK/target/log"
+    ! grep -q 'Starting upload purge in 0s' "$WORK/target/log" || return 0
+    : >"$WORK/target/log"
+    kill_service target
+    sleep 0.8
+    return 1
+}
+
 work_begin
 start_source_and_target
-make_images
+publish_many $((KILLS * ASKED_A_KILL))
 credentials source target >"$WORK/credentials.json"
 configure_replicator replicator "$WORK/credentials.json"
 if [ "$LEDGER" = postgres ]; then
-    make_postgres ledger
-    sed -i "s|^ledger:.*|ledger: $(postgres_url ledger)|" "$WORK/replicator/config.yaml"
+    make_postgres
+    share_ledger replicator
 fi
 : >"$WORK/asked"
 start_replicator replicator
@@ -112,24 +91,14 @@ for ((kill = 0; kill < KILLS; kill++)); do
     wait "$asking" || true
     start_victim
 done
-wait_until 180 "all replicas present; asked for $(wc -l <"$WORK/asked")" all_present
-
-for ((i = 0; i < IMAGES; i++)); do
-    digests+=("$(digest_of "$(address_of source)/image-$i:1")")
-done
-while read -r i; do
-    same="${digests[i % IMAGES]}"
-    got="$(digest_of "$(address_of target)/mirror/$(address_of source | tr : _)/shop/app-$i:1")"
-    [ "$same" = "$got" ] || die "app-$i is $got at the target, $same at the source"
-done <"$WORK/asked"
-assert_none 'copies that counted twice' \
-    "SELECT source FROM copies WHERE result = 'copied' GROUP BY source HAVING COUNT(*) > 1"
-# A copy that ended with its replicator, but for the word in the ledger, is found to be current.
-assert_none 'replicas without the copy that they came of' \
-    "SELECT source FROM replicas WHERE source NOT IN (SELECT source FROM copies WHERE result IN ('copied', 'current'))"
-assert_none 'replicas in no good end' \
-    "SELECT source FROM replicas WHERE state <> 'present' OR digest IS NULL OR lease_owner IS NOT NULL OR turn IS NOT NULL"
-echo "$LEDGER, $VICTIM killed $KILLS times with seed $SEED: $(wc -l <"$WORK/asked") images asked for," \
+mapfile -t asked <"$WORK/asked"
+wait_until 180 "all replicas present; asked for ${#asked[@]}" all_present "${#asked[@]}"
+assert_good_end
+left="$(open_uploads)"
+purge_uploads
+[ "$(open_uploads)" = 0 ] || die "$(open_uploads) uploads are open after the target's purge"
+assert_whole source "${asked[@]}"
+echo "$LEDGER, $VICTIM killed $KILLS times with seed $SEED: ${#asked[@]} images asked for," \
     "all present and whole, none counted twice;" \
     "$(query "SELECT SUM(claims) FROM replicas") claims;" \
-    "$(find "$WORK/target/storage" -path '*/_uploads/*' -name startedat | wc -l) uploads left to the registry's own purge"
+    "$left uploads left open, which the target's own purge ended"

@@ -63,9 +63,11 @@ work_begin() {
 work_end() {
     [ -d "${WORK:-}" ] || return 0
     local pid_file
+    # All at once: PostgreSQL, for one, waits for those who are connected to it.
     for pid_file in "$WORK"/*/pid; do
-        [ -e "$pid_file" ] && stop_service "$(basename "$(dirname "$pid_file")")"
+        [ ! -e "$pid_file" ] || stop_service "$(basename "$(dirname "$pid_file")")" 3>&- &
     done
+    wait
     rm -rf "$WORK"
 }
 
@@ -239,6 +241,15 @@ CONF
 # requests_at REGISTRY [METHODS]: how many requests its access log holds, by method or all.
 requests_at() { grep -cE "\"(${2:-[A-Z]+}) /v2/" "$WORK/$1/log" || true; }
 
+# start_proxy NAME SERVICE ROUND_TRIP_MS [MIB_PER_SECOND]: a slow way to a service, as one of its own.
+start_proxy() {
+    mkdir "$WORK/$1"
+    free_port >"$WORK/$1/port"
+    cp "$WORK/$2/user" "$WORK/$2/password" "$WORK/$1"
+    launch_and_wait "$1" "$ROOT/scripts/delay-proxy.py" \
+        "$(port_of "$1")" "$(port_of "$2")" "${@:3}"
+}
+
 # --- the replicator ------------------------------------------------------------------------
 
 # configure_replicator NAME CREDENTIALS: all but starting it. CREDENTIALS is a docker
@@ -277,11 +288,11 @@ start_replicator() {
     wait_until 20 "$1 is not ready; its log: $WORK/$1/log" is_ready "$1"
 }
 
-# trigger_url NAMESPACE REGISTRY REPOSITORY: where the replicator is asked to begin a copy of that
-# repository's tag `1`.
+# trigger_url NAMESPACE REGISTRY REPOSITORY [REPLICATOR]: where the replicator is asked to begin a
+# copy of that repository's tag `1`.
 trigger_url() {
     printf 'https://%s/v2/v1/start/%s/tag/%s/%s/manifests/1' \
-        "$(address_of replicator)" "$1" "$(address_of "$2" | tr : _)" "$3"
+        "$(address_of "${4:-replicator}")" "$1" "$(address_of "$2" | tr : _)" "$3"
 }
 
 # status_of REPLICATOR PATH: a page of the second listener.

@@ -4,16 +4,11 @@
 # Its programs, of the newest version; they are not on PATH.
 POSTGRES_PROGRAMS="$(compgen -G '/usr/lib/postgresql/*/bin' | sort -V | tail -n 1)"
 
-# as_postgres COMMAND...: its programs refuse to run as root.
-as_postgres() {
-    if [ "$(id -u)" = 0 ]; then
-        setpriv --reuid=nobody --regid=nogroup --clear-groups "$@"
-    else
-        "$@"
-    fi
-}
+# Its programs refuse to run as root. No function: the process that is launched is to be its first.
+AS_POSTGRES=()
+[ "$(id -u)" != 0 ] || AS_POSTGRES=(setpriv --reuid=nobody --regid=nogroup --clear-groups)
 
-# make_postgres DATABASE: a cluster with that database, running.
+# make_postgres: a cluster, running.
 make_postgres() {
     local folder="$WORK/postgres"
     [ -n "$POSTGRES_PROGRAMS" ] || die "PostgreSQL is not installed; run scripts/install-tools.sh"
@@ -22,15 +17,14 @@ make_postgres() {
     chmod a+x "$WORK"
     mkdir "$folder/cluster"
     [ "$(id -u)" != 0 ] || chown nobody:nogroup "$folder/cluster"
-    as_postgres "$POSTGRES_PROGRAMS/initdb" --auth=trust --username=postgres --encoding=UTF8 \
+    "${AS_POSTGRES[@]}" "$POSTGRES_PROGRAMS/initdb" --auth=trust --username=postgres --encoding=UTF8 \
         --locale=C --pgdata="$folder/cluster/data" >"$folder/log" 2>&1 ||
         die_with_log postgres "initdb failed"
     start_postgres
-    postgres_query postgres "CREATE DATABASE $1"
 }
 
 start_postgres() {
-    launch_and_wait postgres as_postgres "$POSTGRES_PROGRAMS/postgres" \
+    launch_and_wait postgres "${AS_POSTGRES[@]}" "$POSTGRES_PROGRAMS/postgres" \
         -D "$WORK/postgres/cluster/data" -p "$(port_of postgres)" -h 127.0.0.1 \
         -k "$WORK/postgres/cluster"
     wait_until 20 "PostgreSQL takes connections" postgres_answers
@@ -55,6 +49,6 @@ postgres_url() { printf 'postgres://postgres@127.0.0.1:%s/%s' "$(port_of postgre
 
 # postgres_query DATABASE SQL: its rows.
 postgres_query() {
-    "$POSTGRES_PROGRAMS/psql" -X -q -A -t -v ON_ERROR_STOP=1 -U postgres -h 127.0.0.1 \
+    PGOPTIONS='-c client_min_messages=warning' "$POSTGRES_PROGRAMS/psql" -X -q -A -t -v ON_ERROR_STOP=1 -U postgres -h 127.0.0.1 \
         -p "$(port_of postgres)" -d "$1" -c "$2"
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, header};
 use protocol::Registry;
+use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
 use crate::auth::Auth;
@@ -37,6 +38,8 @@ struct Shared {
     strangers: OnceLock<Result<Transport, String>>,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
     refusals: Refusals,
+    /// Uploads that are open, about to be, or about to be given up.
+    uploads: TaskTracker,
 }
 
 /// One registry as requests need it.
@@ -65,7 +68,9 @@ impl Client {
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
         let (strangers, lanes, refusals) = Default::default();
-        let shared = Shared { config, auth, special, usual, strangers, lanes, refusals };
+        let uploads = TaskTracker::new();
+        uploads.close();
+        let shared = Shared { config, auth, special, usual, strangers, lanes, refusals, uploads };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -124,6 +129,17 @@ impl Client {
         drop(lanes);
         all.sort_unstable_by(|a, b| a.registry.cmp(&b.registry));
         all
+    }
+
+    /// Waits until no upload is open: those that were dropped have been given up at their registry
+    /// by then. False where `limit` passes before. A process that ends earlier leaves uploads
+    /// behind, which registries keep for days.
+    pub async fn uploads_ended(&self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, self.shared.uploads.wait()).await.is_ok()
+    }
+
+    pub(crate) fn uploads(&self) -> &TaskTracker {
+        &self.shared.uploads
     }
 
     pub(crate) fn site(&self, operation: Operation, registry: &Registry) -> Result<Site, Error> {
@@ -197,7 +213,7 @@ impl Client {
         let send = |once, permit| {
             let (client, site, scope) = (self.clone(), site.clone(), scope.clone());
             async move {
-                let sent = tokio::spawn(async move {
+                let sent = self.uploads().spawn(async move {
                     let mut answer = Box::pin(client.once(&site, once, Some(&scope))).await?;
                     answer.permit = Some(permit);
                     meaning(&client, site, &scope, answer)

@@ -82,12 +82,20 @@ async fn copy_one(
     target: ImageReference,
     repair: bool,
 ) -> Exit {
-    match copy_command::copy(copier, source, target.clone(), repair).await {
-        Ok(outcome) => {
+    let copy = copy_command::copy(copier, source, target.clone(), repair);
+    let ended = tokio::select! {
+        copied = copy => Some(copied),
+        _ = serve::wait_for_signal() => None,
+    };
+    // What was broken off leaves no upload behind.
+    copier.client().uploads_ended(serve::UPLOADS_TIME).await;
+    match ended {
+        Some(Ok(outcome)) => {
             println!("{}@{}", target.name(), outcome.digest);
             Exit::Done
         }
-        Err(error) => fail_for(&error),
+        Some(Err(error)) => fail_for(&error),
+        None => fail(Exit::Failed, "interrupted; the next copy goes on with what is there"),
     }
 }
 

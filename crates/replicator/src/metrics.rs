@@ -35,6 +35,7 @@ struct Shared {
     registry: Registry,
     triggers: Family<TriggerLabels, Counter>,
     trigger_seconds: Histogram,
+    shed: Family<ShedLabels, Counter>,
     copies: Family<CopyLabels, Counter>,
     copy_failures: Family<SideLabels, Counter>,
     copy_seconds: Histogram,
@@ -46,6 +47,11 @@ struct Shared {
 struct TriggerLabels {
     verb: &'static str,
     result: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ShedLabels {
+    reason: &'static str,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -78,6 +84,12 @@ impl Default for Metrics {
             "Time from a trigger's head to its answer",
             trigger_seconds.clone(),
         );
+        let shed = Family::default();
+        registry.register(
+            "shed",
+            "Connections and triggers turned away or given up, by what there was too little of",
+            shed.clone(),
+        );
         let copies = Family::default();
         registry.register("copies", "Copies ended, by result", copies.clone());
         let copy_failures = Family::<SideLabels, Counter>::default();
@@ -105,6 +117,7 @@ impl Default for Metrics {
             registry,
             triggers,
             trigger_seconds,
+            shed,
             copies,
             copy_failures,
             copy_seconds,
@@ -120,6 +133,12 @@ impl Metrics {
     pub(crate) fn trigger(&self, verb: &'static str, result: &'static str, took: Duration) {
         self.shared.triggers.get_or_create(&TriggerLabels { verb, result }).inc();
         self.shared.trigger_seconds.observe(took.as_secs_f64());
+    }
+
+    /// A connection or a trigger was turned away or given up, for want of `reason`: connections,
+    /// ledger, queue or time.
+    pub(crate) fn shed(&self, reason: &'static str) {
+        self.shared.shed.get_or_create(&ShedLabels { reason }).inc();
     }
 
     /// A copy begins.

@@ -1,12 +1,15 @@
 //! `serve`: wires the parts, and ends them in order.
 //!
 //! On SIGTERM or SIGINT readiness falls and nothing more is claimed; running copies get the
-//! drain time, what is left is handed back; the front answers until then.
+//! drain time, what is left is handed back, and its uploads are given up at the target. The front
+//! answers until then, and for a moment at least, since those who ask hear late that it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::board::Board;
@@ -18,6 +21,17 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::status::Status;
 use crate::workers::{Stop, Workers};
+
+/// How long the front answers at least after readiness has fallen, or for the drain time if that
+/// is shorter: Kubernetes takes about a second to send nobody here any more.
+const LAST_ANSWERS: Duration = Duration::from_secs(2);
+
+/// How long uploads that were broken off may take to be given up at their registries.
+pub(crate) const UPLOADS_TIME: Duration = Duration::from_secs(5);
+
+/// How long the last replies and the last words to the ledger may take each. With the usual drain
+/// time all ends within the 30 s after which Kubernetes kills.
+const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the replicator until it is told to end.
 pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
@@ -36,10 +50,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
 
     let stop = Stop::default();
     let stop_listening = CancellationToken::new();
+    let client = copier.client().clone();
     let status = Status {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
-        client: copier.client().clone(),
+        client: client.clone(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
@@ -70,18 +85,30 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         "ending: running copies may go on for a while"
     );
     stop.claiming.cancel();
-    if tokio::time::timeout(config.drain, &mut workers).await.is_err() {
+    let last_answers = tokio::time::sleep(LAST_ANSWERS.min(config.drain));
+    if timeout(config.drain, &mut workers).await.is_err() {
         stop.copying.cancel();
         let _ = workers.await;
     }
+    if !client.uploads_ended(UPLOADS_TIME).await {
+        tracing::warn!(
+            "a registry did not answer in time: it may keep an upload that was broken off"
+        );
+    }
+    last_answers.await;
     stop_listening.cancel();
-    let _ = tokio::join!(front, status);
-    ledger.close().await;
+    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status) }).await;
+    if timeout(CLOSING_TIME, ledger.close()).await.is_err() {
+        tracing::warn!(
+            "the ledger did not answer in time: what was held is free when its lease ends"
+        );
+    }
     tracing::info!("ended");
     Ok(())
 }
 
-async fn wait_for_signal() -> Result<(), ServeError> {
+/// Waits until the process is asked to end.
+pub(crate) async fn wait_for_signal() -> Result<(), ServeError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(ServeError::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::Signal)?;
     tokio::select! {

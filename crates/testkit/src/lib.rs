@@ -1,5 +1,5 @@
 //! What tests of all crates share: a scripted registry that can misbehave, a real one, a real
-//! PostgreSQL, an image builder, certificates.
+//! PostgreSQL, a Kubewarden host's client, an image builder, certificates.
 //!
 //! Tests only: it knows the wire and the image formats, and nothing of the crates under test
 //! but the names in `protocol`. What goes wrong in here panics.
@@ -9,6 +9,7 @@
 mod certificates;
 mod content;
 mod docker_registry;
+mod host;
 mod image;
 mod postgres;
 mod registry;
@@ -16,6 +17,7 @@ mod registry;
 pub use certificates::Certificates;
 pub use content::{Content, digest_of};
 pub use docker_registry::DockerRegistry;
+pub use host::Host;
 pub use image::{Image, media};
 pub use postgres::Postgres;
 pub use registry::fault::{Fault, When};

@@ -14,23 +14,34 @@ const DEBIAN: &str = "/usr/lib/postgresql";
 /// How long it may take to start.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A running cluster. It ends when dropped. What it writes is not flushed: a test's data need not
-/// survive a power cut.
+/// A running cluster. It ends when dropped.
 pub struct Postgres {
     programs: PathBuf,
     folder: TempDir,
     port: u16,
+    is_durable: bool,
     process: Option<Child>,
 }
 
 impl Postgres {
-    /// Makes a cluster and starts it. None where PostgreSQL is not installed.
+    /// Makes a cluster and starts it. What it writes is not flushed: a test's data need not survive
+    /// a power cut. None where PostgreSQL is not installed.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::make(false)
+    }
+
+    /// The same, but each transaction is on disk when it ends, as it is by default.
+    #[must_use]
+    pub fn start_durable() -> Option<Self> {
+        Self::make(true)
+    }
+
+    fn make(is_durable: bool) -> Option<Self> {
         let programs = newest_version()?;
         let folder = tempfile::tempdir().unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut cluster = Self { programs, folder, port, process: None };
+        let mut cluster = Self { programs, folder, port, is_durable, process: None };
         if cluster.is_root() {
             // Its programs refuse to run as root.
             run(Command::new("chown").arg("nobody").arg(cluster.folder.path()));
@@ -74,7 +85,7 @@ impl Postgres {
         let port = self.port.to_string();
         let process = self
             .program("postgres")
-            .arg("-F")
+            .args((!self.is_durable).then_some("-F"))
             .args(["-p", &port, "-h", "127.0.0.1", "-c", "max_connections=200", "-k"])
             .arg(self.folder.path())
             .arg("-D")

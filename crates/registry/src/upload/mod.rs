@@ -20,6 +20,7 @@ use std::time::Duration;
 
 use http::{Method, header};
 use protocol::{Registry, Repository};
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use url::Url;
 
 use crate::answer::Answer;
@@ -57,6 +58,8 @@ pub struct Upload {
     /// The smallest portion that the registry wants, unless it is the last one.
     min_chunk_bytes: u64,
     complete: bool,
+    /// The client knows of it until it has ended.
+    known: TaskTrackerToken,
     _permit: Option<Permit>,
 }
 
@@ -78,7 +81,8 @@ fn location_of(site: &Site, answer: &Answer) -> Option<Result<Url, Error>> {
 }
 
 impl Drop for Upload {
-    /// Best effort, in a task of its own: who drops an upload has something else to do.
+    /// Best effort, in a task of its own: who drops an upload has something else to do. Who ends
+    /// the process waits for it by [`Client::uploads_ended`].
     fn drop(&mut self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         if self.complete {
@@ -86,6 +90,7 @@ impl Drop for Upload {
         }
         let (client, site, location) =
             (self.client.clone(), self.site.clone(), self.location.clone());
+        let known = self.known.clone();
         let request =
             Request::new(Operation::CancelUpload, &self.registry, Method::DELETE, location);
         let scope = Scope::push(&self.repository);
@@ -94,6 +99,7 @@ impl Drop for Upload {
             if let Ok(Err(error)) = tokio::time::timeout(CANCEL_TIMEOUT, cancelled).await {
                 tracing::debug!(%error, "an upload could not be given up");
             }
+            drop(known);
         });
     }
 }

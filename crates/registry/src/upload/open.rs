@@ -65,6 +65,7 @@ impl Client {
             location,
             min_chunk_bytes: min_chunk_bytes.unwrap_or(0),
             complete: false,
+            known: self.uploads().token(),
             _permit: answer.permit,
         })
     }

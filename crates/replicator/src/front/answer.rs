@@ -9,7 +9,10 @@ use crate::ledger::record::{Failure, Record, State};
 use crate::ledger::work::Wish;
 
 /// When to ask again while the queue is full: some copies have ended by then.
-const TOO_MANY_RETRY: Duration = Duration::from_secs(10);
+const FULL_QUEUE_RETRY: Duration = Duration::from_secs(10);
+
+/// When to ask again while too many ask: the front is through with those of now in less.
+const CROWDED_RETRY: Duration = Duration::from_secs(1);
 
 /// A trigger's answer.
 pub(crate) type Answer = Result<Receipt, Refusal>;
@@ -111,18 +114,27 @@ impl Question<'_> {
 }
 
 /// A refusal for what the replicator itself cannot say or do.
-pub(crate) fn unavailable(source: &ImageReference, reason: &str) -> Refusal {
+pub(crate) fn unavailable(image: &impl ToString, reason: &str) -> Refusal {
     let message = format!("the replicator cannot answer: {reason}");
-    Refusal::new(RefusalCode::Unavailable, source.to_string(), message)
+    Refusal::new(RefusalCode::Unavailable, image.to_string(), message)
         .at(Side::Replicator)
         .with_retry_after(Some(Duration::from_secs(1)))
 }
 
-/// A refusal for what the replicator does not take on now.
-pub(crate) fn too_many(source: &ImageReference, reason: &str) -> Refusal {
-    Refusal::new(RefusalCode::TooMany, source.to_string(), reason)
+/// A refusal for what the replicator does not take on while its queue is full.
+pub(crate) fn full_queue(image: &impl ToString, reason: &str) -> Refusal {
+    too_many(image, reason, FULL_QUEUE_RETRY)
+}
+
+/// A refusal for what the replicator does not look at, since too many ask at this moment.
+pub(crate) fn crowded(image: &impl ToString, reason: &str) -> Refusal {
+    too_many(image, reason, CROWDED_RETRY)
+}
+
+fn too_many(image: &impl ToString, reason: &str, retry_after: Duration) -> Refusal {
+    Refusal::new(RefusalCode::TooMany, image.to_string(), reason)
         .at(Side::Replicator)
-        .with_retry_after(Some(TOO_MANY_RETRY))
+        .with_retry_after(Some(retry_after))
 }
 
 /// The sources under which a replica may have been asked for: a pod that was pinned names tag and

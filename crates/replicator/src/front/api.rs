@@ -12,7 +12,7 @@ use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigge
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
-    Answer, Question, answer_direct, as_asked_for, not_a_replica, too_many, unavailable,
+    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, not_a_replica, unavailable,
 };
 use super::callers::Callers;
 use crate::board::Board;
@@ -106,7 +106,7 @@ impl Api {
         };
         let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
         let mut record =
-            self.ledger.find(source).await.map_err(|error| cannot_answer(source, &error))?;
+            self.ledger.find(source).await.map_err(|error| self.cannot_answer(source, &error))?;
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
         if question.needs_want(record.as_deref()) {
             let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
@@ -117,7 +117,7 @@ impl Api {
                     tracing::warn!(%source, %error, "answered as before");
                     Some(record)
                 }
-                (Err(error), _) => return Err(cannot_answer(source, &error)),
+                (Err(error), _) => return Err(self.cannot_answer(source, &error)),
             };
         } else if record.is_some() {
             self.ledger.note(source, &asker);
@@ -134,7 +134,7 @@ impl Api {
         let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
             let record = self.ledger.find(&source).await;
-            let record = record.map_err(|error| cannot_answer(reference, &error))?;
+            let record = record.map_err(|error| self.cannot_answer(reference, &error))?;
             let progress = self.board.progress(&source);
             if let Some(answer) =
                 record.and_then(|record| answer_direct(&question, &record, progress))
@@ -144,21 +144,34 @@ impl Api {
         }
         Err(not_a_replica(reference))
     }
-}
 
-fn cannot_answer(image: &ImageReference, error: &LedgerError) -> Refusal {
-    if let LedgerError::TooMany { .. } = error {
-        tracing::warn!(%image, %error, "a trigger was refused");
-        return too_many(image, &error.to_string());
+    fn cannot_answer(&self, image: &ImageReference, error: &LedgerError) -> Refusal {
+        let reason = error.to_string();
+        match error {
+            LedgerError::TooMany { .. } => {
+                tracing::warn!(%image, %error, "a trigger was refused");
+                self.metrics.shed("queue");
+                full_queue(image, &reason)
+            }
+            LedgerError::Crowded => {
+                self.metrics.shed("ledger");
+                crowded(image, &reason)
+            }
+            _ => {
+                tracing::error!(%image, %error, "a trigger could not be answered");
+                unavailable(image, &reason)
+            }
+        }
     }
-    tracing::error!(%image, %error, "a trigger could not be answered");
-    unavailable(image, &error.to_string())
 }
 
 /// 401 with a challenge: without one the host's client sends no credentials at all.
 fn challenge() -> Reply {
     let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the replicator wants Basic credentials"}]}"#;
-    let mut reply = json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes()));
+    challenging(json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes())))
+}
+
+pub(super) fn challenging(mut reply: Reply) -> Reply {
     let realm = HeaderValue::from_static("Basic realm=\"image-replicator\", charset=\"UTF-8\"");
     reply.headers_mut().insert(header::WWW_AUTHENTICATE, realm);
     reply
@@ -175,7 +188,7 @@ fn receipt_reply(receipt: &Receipt) -> Reply {
     reply
 }
 
-fn refusal_reply(refusal: &Refusal) -> Reply {
+pub(super) fn refusal_reply(refusal: &Refusal) -> Reply {
     let status = StatusCode::from_u16(refusal.code.http_status())
         .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut reply = json(status, refusal.to_json().into());

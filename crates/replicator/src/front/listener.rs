@@ -1,24 +1,41 @@
-//! TCP, TLS and HTTP/1.1 for the front: bounded in connections, in handshake and header time.
+//! TCP, TLS and HTTP/1.1 for the front: bounded in connections, and in the time that a client
+//! takes for each step and an answer takes in all.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::api::Api;
+use super::api::{Api, Reply};
+use super::shed;
 
 /// Connections at once. A policy server has a queue of 100; ten of them fit.
 const MAX_CONNECTIONS: usize = 1_024;
+
+/// Connections beyond them that hear why they are not served. More than that are closed unheard:
+/// a TLS handshake is what a flood costs most.
+const MAX_REFUSED: usize = 256;
+
+/// How long a connection that is not served may take to hear so: a handshake and two requests.
+const REFUSED_TIME: Duration = Duration::from_secs(2);
+
+/// The time from a request's head to its answer, credentials included. Past it the host would cut
+/// the policy off without a reason; its time is 2 s.
+const ANSWER_TIME: Duration = Duration::from_millis(1_500);
 
 /// A client that has not finished its handshake by then is cut.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -26,23 +43,32 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A client that has not sent its request's head by then is cut; idle connections, too.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A client that takes nothing of its answer for so long is cut.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Room for a request's head: a trigger has under 1 KiB, credentials likewise.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 
 /// How long to wait after the system refuses a connection (no file descriptors left, say).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// A bound listener.
 #[derive(Debug)]
 pub(crate) struct Listener {
     tcp: TcpListener,
     tls: Arc<ServerConfig>,
+    pub(super) max_connections: usize,
+    pub(super) max_refused: usize,
 }
 
 impl Listener {
     /// Binds to `address`.
     pub(crate) async fn bind(address: SocketAddr, tls: Arc<ServerConfig>) -> std::io::Result<Self> {
-        Ok(Self { tcp: TcpListener::bind(address).await?, tls })
+        let tcp = TcpListener::bind(address).await?;
+        let (max_connections, max_refused) = (MAX_CONNECTIONS, MAX_REFUSED);
+        Ok(Self { tcp, tls, max_connections, max_refused })
     }
 
     /// Where it listens.
@@ -52,12 +78,11 @@ impl Listener {
 
     /// Serves until `stop`, then ends each connection after the request that it has.
     pub(crate) async fn serve(self, api: Api, stop: CancellationToken) {
-        let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let served = Arc::new(Semaphore::new(self.max_connections));
+        let refused = Arc::new(Semaphore::new(self.max_refused));
         let acceptor = TlsAcceptor::from(self.tls);
         let connections = TaskTracker::new();
         loop {
-            // Never closed, so never an error.
-            let Ok(permit) = Arc::clone(&permits).acquire_owned().await else { break };
             let stream = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.tcp.accept() => match accepted {
@@ -69,10 +94,24 @@ impl Listener {
                     }
                 },
             };
-            let connection = serve_connection(stream, acceptor.clone(), api.clone(), stop.clone());
+            let (acceptor, api, stop) = (acceptor.clone(), api.clone(), stop.clone());
+            if let Ok(permit) = Arc::clone(&served).try_acquire_owned() {
+                connections.spawn(async move {
+                    let answer = |request| answer(api.clone(), request);
+                    log_early_end(serve_connection(stream, acceptor, answer, stop).await);
+                    drop(permit);
+                });
+                continue;
+            }
+            api.metrics.shed("connections");
+            let Ok(permit) = Arc::clone(&refused).try_acquire_owned() else { continue };
             connections.spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+                let answer = |request: Request<Incoming>| {
+                    std::future::ready(shed::too_many_connections(request.uri()))
+                };
+                let connection = serve_connection(stream, acceptor, answer, stop);
+                if let Ok(ended) = timeout(REFUSED_TIME, connection).await {
+                    log_early_end(ended);
                 }
                 drop(permit);
             });
@@ -82,18 +121,38 @@ impl Listener {
     }
 }
 
-async fn serve_connection(
+async fn answer(api: Api, request: Request<Incoming>) -> Reply {
+    let uri = request.uri().clone();
+    let metrics = api.metrics.clone();
+    timeout(ANSWER_TIME, api.handle(request)).await.unwrap_or_else(|_| {
+        metrics.shed("time");
+        shed::late(&uri)
+    })
+}
+
+fn log_early_end(ended: Result<(), BoxError>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn serve_connection<Answering>(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    api: Api,
+    answer: impl Fn(Request<Incoming>) -> Answering,
     stop: CancellationToken,
-) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+) -> Result<(), BoxError>
+where
+    Answering: Future<Output = Reply>,
+{
     // Without it the host waits 40 ms for a delayed ACK, twice.
     stream.set_nodelay(true)?;
-    let stream = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(stream)).await??;
-    let service = service_fn(move |request| {
-        let api = api.clone();
-        async move { Ok::<_, Infallible>(api.handle(request).await) }
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(WRITE_TIMEOUT));
+    let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(Box::pin(stream))).await??;
+    let service = service_fn(|request| {
+        let answer = answer(request);
+        async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -4,12 +4,16 @@
 //! - [`listener`]: TCP and TLS, connection limits;
 //! - [`api`]: HTTP requests to triggers, answers to HTTP replies;
 //! - [`callers`]: who may ask;
+//! - [`shed`]: what is said where a question is not looked at;
 //! - [`answer`]: what is known of a source to a receipt or a refusal; pure.
 
 pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod callers;
 pub(crate) mod listener;
+mod shed;
 
+#[cfg(test)]
+pub(crate) mod testing;
 #[cfg(test)]
 mod tests;

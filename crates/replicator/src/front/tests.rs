@@ -1,34 +1,37 @@
 //! The front on the wire, asked by the client that the real host uses.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use oci_distribution::client::{Certificate, CertificateEncoding, ClientConfig};
-use oci_distribution::secrets::RegistryAuth;
-use oci_distribution::{Client, Reference};
-use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Trigger};
+use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
 use tempfile::TempDir;
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use super::api::Api;
-use super::callers::Callers;
 use super::listener::Listener;
-use crate::board::Board;
+use super::testing::{self, api};
 use crate::clock::Clock;
 use crate::freshness::Freshness;
 use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
 
+mod crowds;
+
+/// A front over a ledger of its own, without workers.
 struct Front {
-    address: SocketAddr,
-    ca_pem: String,
     ledger: Ledger,
-    stop: CancellationToken,
-    serving: JoinHandle<()>,
+    front: testing::Front,
+    url: String,
+    metrics: Metrics,
     _directory: TempDir,
+}
+
+impl Deref for Front {
+    type Target = testing::Front;
+
+    fn deref(&self) -> &testing::Front {
+        &self.front
+    }
 }
 
 impl Front {
@@ -37,27 +40,18 @@ impl Front {
     }
 
     async fn with_room_for(max_waiting: u64) -> Self {
+        Self::start_with(max_waiting, |_| {}).await
+    }
+
+    async fn start_with(max_waiting: u64, change: impl FnOnce(&mut Listener)) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
         let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
-        let certificates = testkit::Certificates::new();
-        let hash = bcrypt::hash("secret", 4).unwrap();
-        let api = Api {
-            ledger: ledger.clone(),
-            board: Board::default(),
-            target: Arc::new("registry.corp/mirror".parse().unwrap()),
-            callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
-            freshness: Arc::new(Freshness::default()),
-            metrics: Metrics::default(),
-        };
-        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let listener = Listener::bind(any_port, certificates.server_config()).await.unwrap();
-        let address = listener.address().unwrap();
-        let stop = CancellationToken::new();
-        let serving = tokio::spawn(listener.serve(api, stop.clone()));
-        let ca_pem = certificates.ca_pem.clone();
-        Self { address, ca_pem, ledger, stop, serving, _directory: directory }
+        let api = api(&ledger, "registry.corp/mirror", Freshness::default());
+        let metrics = api.metrics.clone();
+        let front = testing::Front::start_with(api, change).await;
+        Self { ledger, front, url, metrics, _directory: directory }
     }
 
     /// Settles what waits first as a worker does that has copied it.
@@ -67,38 +61,6 @@ impl Front {
         let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
         self.ledger.settle(claimed.ticket().unwrap(), copied, 1).await.unwrap().unwrap();
         digest
-    }
-
-    /// As the host does: a new client for each call.
-    async fn ask(&self, path: &str, password: &str) -> Result<String, String> {
-        let certificate = Certificate {
-            encoding: CertificateEncoding::Pem,
-            data: self.ca_pem.clone().into_bytes(),
-        };
-        let config =
-            ClientConfig { extra_root_certificates: vec![certificate], ..ClientConfig::default() };
-        let client = Client::new(config);
-        let reference: Reference =
-            format!("localhost:{}/{path}", self.address.port()).parse().unwrap();
-        let auth = RegistryAuth::Basic("policy".to_owned(), password.to_owned());
-        let (manifest, _digest) =
-            client.pull_manifest(&reference, &auth).await.map_err(|e| e.to_string())?;
-        Ok(serde_json::to_string(&manifest).unwrap())
-    }
-
-    async fn trigger(&self, verb: &str, source: &str) -> Result<Receipt, Refusal> {
-        let trigger = Trigger {
-            verb: verb.parse().unwrap(),
-            namespace: "shop".parse().unwrap(),
-            source: source.parse().unwrap(),
-        };
-        let path = trigger.encode().unwrap().to_string();
-        match self.ask(&path, "secret").await {
-            Ok(body) => Ok(Receipt::from_json(body.as_bytes()).unwrap()),
-            Err(text) => {
-                Err(Refusal::find(&text).unwrap_or_else(|| panic!("no refusal in {text}")))
-            }
-        }
     }
 }
 
@@ -159,7 +121,7 @@ async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn questions_that_make_no_sense_are_refused_with_the_reason() {
     let front = Front::start().await;
-    let error = front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
+    let error = front.host.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
     let refusal = Refusal::find(&error).unwrap();
     assert_eq!(refusal.code, RefusalCode::Malformed);
     assert!(refusal.message.contains("is not a trigger"), "{}", refusal.message);
@@ -169,7 +131,7 @@ async fn questions_that_make_no_sense_are_refused_with_the_reason() {
 async fn a_wrong_password_learns_nothing() {
     let front = Front::start().await;
     let error =
-        front.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
+        front.host.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
     assert!(error.starts_with("Not authorized"), "{error}");
 }
 
@@ -193,7 +155,7 @@ async fn case_15_a_hundred_questions_at_once_get_their_own_answers() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_front_ends_when_it_is_told_to() {
-    let Front { serving, stop, .. } = Front::start().await;
+    let Front { front: testing::Front { serving, stop, .. }, .. } = Front::start().await;
     stop.cancel();
     tokio::time::timeout(Duration::from_secs(10), serving).await.unwrap().unwrap();
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sqlx::migrate::MigrateError;
 
-use super::WANT_TIMEOUT;
+use super::gate::PLACES;
 
 /// Why the ledger could not answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -40,8 +40,11 @@ pub(crate) enum LedgerError {
         /// How long it may be.
         limit: u64,
     },
-    /// The writer is behind.
-    #[error("the ledger's disk is too slow: a change could not be queued, or was not written within {} ms", WANT_TIMEOUT.as_millis())]
+    /// As many triggers wait for the database as may.
+    #[error("{PLACES} others wait for the ledger already; ask again in a moment")]
+    Crowded,
+    /// The database is behind.
+    #[error("the ledger's database is too slow: it did not do in time what was asked of it")]
     Busy,
     /// The writer has ended.
     #[error("the ledger is closed")]

@@ -16,6 +16,25 @@ pub(super) enum Operation {
     Write,
 }
 
+/// One operation under way. It is counted when it ends, however it does: who waits too long for a
+/// slow database gives up, and that must be seen most of all.
+struct Watch<'a> {
+    latency: &'a Latency,
+    operation: Operation,
+    begin: Instant,
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        let operation = match self.operation {
+            Operation::Read => "read",
+            Operation::Write => "write",
+        };
+        let took_s = self.begin.elapsed().as_secs_f64();
+        self.latency.histograms.get_or_create(&Labels { operation }).observe(took_s);
+    }
+}
+
 /// By operation.
 type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
 
@@ -24,7 +43,7 @@ struct Labels {
     operation: &'static str,
 }
 
-/// How long the database took, failures included.
+/// How long the database took, failures and what was given up included.
 #[derive(Debug)]
 pub(crate) struct Latency {
     histograms: Histograms,
@@ -39,17 +58,10 @@ impl Default for Latency {
 }
 
 impl Latency {
-    /// Does something, and counts how long it took.
+    /// Does something, and counts how long it took, or until nobody waited for it any more.
     pub(super) async fn of<T>(&self, operation: Operation, work: impl Future<Output = T>) -> T {
-        let begin = Instant::now();
-        let done = work.await;
-        let operation = match operation {
-            Operation::Read => "read",
-            Operation::Write => "write",
-        };
-        let took_s = begin.elapsed().as_secs_f64();
-        self.histograms.get_or_create(&Labels { operation }).observe(took_s);
-        done
+        let _watch = Watch { latency: self, operation, begin: Instant::now() };
+        work.await
     }
 
     /// What was counted, for metrics.

@@ -4,6 +4,7 @@
 //! record      one source: its state, and the legal moves; pure
 //!   work        its place in the queue, leases, wishes; pure
 //! memory      what this process remembers, and how long it believes that
+//! gate        how many triggers may wait for the database at once, and for how long
 //! writer      the one writer of this process: what waits becomes one transaction
 //!   batch       that transaction
 //!     rows, queue, history, places    its SQL
@@ -19,6 +20,7 @@
 
 mod batch;
 mod error;
+mod gate;
 mod history;
 mod housekeeping;
 mod latency;
@@ -42,6 +44,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
+use gate::Gate;
 use latency::Operation;
 use memory::{Memory, Recalled};
 use record::{Record, Settlement};
@@ -59,9 +62,12 @@ pub(crate) use url::{LedgerUrl, LedgerUrlError};
 /// that the disk has stopped; more waiting would help nobody.
 const WAITING_CHANGES: usize = 4_096;
 
-/// How long a trigger waits for its change to be on disk. The policy's whole budget is 2 s.
-/// Workers wait without limit: what they hold must be settled.
-const WANT_TIMEOUT: Duration = Duration::from_millis(1_000);
+/// How long a trigger waits for a record to be read: then memory answers, if it can.
+const READ_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long a trigger waits for its change to be on disk. With the time for reading it stays well
+/// below the policy server's 2 s. Workers wait without limit: what they hold must be settled.
+const WANT_TIMEOUT: Duration = Duration::from_millis(900);
 
 /// How long a sign of life holds. A replicator that is killed holds up its copies for so long;
 /// one whose database is away for less keeps them.
@@ -101,6 +107,8 @@ struct Shared {
     store: Store,
     latency: Latency,
     memory: Memory,
+    reading: Gate,
+    wanting: Gate,
     requests: history::Requests,
     places: Arc<BlobPlaces>,
     work: Notify,
@@ -133,6 +141,8 @@ impl Ledger {
         };
         let shared = Arc::new(Shared {
             memory: Memory::new(store.is_shared()),
+            reading: Gate::new(READ_TIMEOUT),
+            wanting: Gate::new(WANT_TIMEOUT),
             store,
             latency: Latency::default(),
             requests: history::Requests::default(),
@@ -173,7 +183,7 @@ impl Ledger {
             Some(Recalled::Old(record)) => Some(record),
             None => None,
         };
-        match (self.read(source).await, old) {
+        match (shared.reading.pass(self.read(source)).await, old) {
             (Ok(record), _) => Ok(record),
             (Err(error), Some(old)) => {
                 tracing::warn!(%source, %error, "answered from memory, which may be out of date");
@@ -197,10 +207,8 @@ impl Ledger {
 
     /// Sees to it that the wish is fulfilled, and returns what is known of the source now.
     pub(crate) async fn want(&self, ask: Ask) -> Result<Arc<Record>, LedgerError> {
-        match tokio::time::timeout(WANT_TIMEOUT, self.change(Action::Want(ask))).await {
-            Ok(record) => record?.ok_or(LedgerError::Closed),
-            Err(_) => Err(LedgerError::Busy),
-        }
+        let record = self.shared.wanting.pass(self.change(Action::Want(ask))).await?;
+        record.ok_or(LedgerError::Closed)
     }
 
     /// Counts a request that changed nothing. Costs no more than memory.

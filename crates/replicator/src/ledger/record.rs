@@ -193,8 +193,14 @@ impl Record {
             return (!matches!(self.work, Work::Leased { .. })).then_some(Demand::Anew);
         }
         let has_rested = || now.apart(self.changed_at) >= REFUSED_RETRY;
+        let was_set_back = || self.changed_at - now >= REFUSED_RETRY;
         match (&self.work, self.state) {
             (Work::Leased { .. }, _) => None,
+            // What was due in seconds would be due in an hour, say.
+            (Work::Later(_), state) if was_set_back() => {
+                let is_there = state.is_there();
+                Some(Demand::Again(if is_there { Priority::Refresh } else { wish.priority }))
+            }
             (Work::Waiting { .. } | Work::Later(_), State::Present | State::Stale) => None,
             (Work::Waiting { .. } | Work::Later(_), _) => {
                 (wish.priority < self.priority).then_some(Demand::Sooner)

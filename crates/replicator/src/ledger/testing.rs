@@ -137,6 +137,15 @@ impl Fixture {
         }
     }
 
+    /// The clocks of processes and database are set back.
+    pub(crate) async fn set_back(&self, duration: Duration) {
+        let ms = i64::try_from(duration.as_millis()).unwrap();
+        self.now_ms.fetch_sub(ms, Ordering::Relaxed);
+        if self.is_shared() {
+            self.run(&format!("UPDATE clock SET ms = ms - {ms}")).await;
+        }
+    }
+
     pub(crate) async fn run(&self, statement: &str) {
         self.sql.execute(AssertSqlSafe(statement.to_owned())).await.unwrap();
     }

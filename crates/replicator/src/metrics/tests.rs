@@ -30,6 +30,7 @@ fn assert_lines(text: &str, lines: &[&str]) {
 async fn everything() -> String {
     let metrics = Metrics::default();
     metrics.trigger("replica", "pending", Duration::from_millis(1));
+    metrics.shed("time");
     metrics.copy_begins();
     metrics.copy_begins();
     metrics.copy_ends("refused", Some(Side::Source), Duration::from_secs(2), 4096);

@@ -1,5 +1,6 @@
-//! Workers on the wire: between a ledger and scripted registries.
+//! Workers on the wire: between a ledger and scripted registries, with the front beside them.
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use http::Method;
@@ -7,16 +8,100 @@ use protocol::ImageReference;
 use registry::{Client, ClientConfig, RegistryConfig};
 use tempfile::TempDir;
 use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
+use tokio::task::JoinHandle;
 
 use super::*;
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
+use crate::freshness::Freshness;
+use crate::front::testing::{Front, api};
 use crate::ledger::Settings;
 use crate::ledger::record::State;
-use crate::ledger::testing::asker;
+use crate::ledger::testing::{TEST_LEASE, asker};
 use crate::ledger::work::{Ask, Priority, Wish};
 
-/// Longer than the test takes.
-const HANGS: Duration = Duration::from_secs(20);
+mod freshness;
+mod pods;
+
+/// Longer than a test takes.
+const HANGS: Duration = Duration::from_secs(120);
+
+/// How long a registry may be silent in tests.
+const IDLE: Duration = Duration::from_secs(2);
+
+/// A client that speaks to these registries without TLS, and is soon tired of a silent one.
+fn client(registries: &[&ScriptedRegistry]) -> Client {
+    let mut config = ClientConfig::default();
+    config.timeouts.idle = IDLE;
+    for registry in registries {
+        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
+        config.registries.insert(registry.host().parse().unwrap(), plain);
+    }
+    Client::new(config).unwrap()
+}
+
+/// A whole replicator between a source and a target, with a clock that the test turns.
+struct World {
+    source: ScriptedRegistry,
+    target: ScriptedRegistry,
+    ledger: Ledger,
+    front: Front,
+    now_ms: Arc<AtomicI64>,
+    stop: Stop,
+    workers: JoinHandle<()>,
+    _directory: TempDir,
+}
+
+impl World {
+    async fn new(freshness: Freshness) -> Self {
+        Self::between(ScriptedRegistry::start().await, freshness).await
+    }
+
+    async fn between(source: ScriptedRegistry, freshness: Freshness) -> Self {
+        let target = ScriptedRegistry::start().await;
+        let directory = TempDir::new().unwrap();
+        let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
+        let settings = Settings { lease: TEST_LEASE, ..Settings::new(url.parse().unwrap()) };
+        let now_ms = Arc::new(AtomicI64::new(1_000_000));
+        let clock = Arc::clone(&now_ms);
+        let clock = Clock::of(move || Timestamp::from_ms(clock.load(Ordering::Relaxed)));
+        let ledger = Ledger::open(settings, clock).await.unwrap();
+        let api = api(&ledger, &target.host(), freshness);
+        let workers = Workers {
+            ledger: ledger.clone(),
+            copier: Copier::new(client(&[&source, &target]), copy::Limits::default()),
+            board: api.board.clone(),
+            target: Arc::clone(&api.target),
+            metrics: api.metrics.clone(),
+        };
+        let front = Front::start(api).await;
+        let stop = Stop::default();
+        let workers = tokio::spawn(workers.run(2, stop.clone()));
+        Self { source, target, ledger, front, now_ms, stop, workers, _directory: directory }
+    }
+
+    fn pass(&self, time: Duration) {
+        self.now_ms.fetch_add(time.as_millis().try_into().unwrap(), Ordering::Relaxed);
+    }
+
+    /// Waits until what is remembered of `image` is like that.
+    async fn until(&self, image: &ImageReference, is_so: impl Fn(&Record) -> bool) -> Arc<Record> {
+        let looked = async {
+            loop {
+                match self.ledger.find(image).await.unwrap() {
+                    Some(record) if is_so(&record) => return record,
+                    _ => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        tokio::time::timeout(HANGS, looked).await.unwrap()
+    }
+
+    /// Ends the workers; what they do is done then.
+    async fn end(self) {
+        self.stop.claiming.cancel();
+        self.workers.await.unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_stuck_registry_leaves_a_worker_to_the_others() {
@@ -26,11 +111,6 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     stuck.script(When::each(Method::HEAD, Kind::Manifest), Fault::Silence);
     fast.push(&Image::new(&[b"layer"]), "app", "v1");
 
-    let mut config = ClientConfig::default();
-    for registry in [&stuck, &fast, &home] {
-        let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
-        config.registries.insert(registry.host().parse().unwrap(), plain);
-    }
     let directory = TempDir::new().unwrap();
     let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
     let settings = Settings::new(url.parse().unwrap());
@@ -49,7 +129,7 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
 
     let workers = Workers {
         ledger: ledger.clone(),
-        copier: Copier::new(Client::new(config).unwrap(), copy::Limits::default()),
+        copier: Copier::new(client(&[&stuck, &fast, &home]), copy::Limits::default()),
         board: Board::default(),
         target: Arc::new(target.clone()),
         metrics: Metrics::default(),

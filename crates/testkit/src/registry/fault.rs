@@ -23,6 +23,11 @@ pub enum Fault {
     Cut(u64),
     /// The body stalls for ever after this many bytes.
     Stall(u64),
+    /// The body comes so slowly.
+    Pace {
+        /// At most: each wait is one of whole milliseconds.
+        bytes_per_second: u64,
+    },
     /// One bit of the byte at this place is wrong.
     Corrupt(u64),
     /// This many bytes, and a clean end, without a length.

@@ -22,6 +22,9 @@ use super::routes;
 /// Longer than any test.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
+/// How much of a slow body comes at once: what fits in one TLS record.
+const PACED_BYTES: usize = 16 * 1024;
+
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Pieces = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, BoxError>> + Send>>;
 
@@ -154,6 +157,7 @@ fn faulty(reply: Reply, faults: &[Fault]) -> Response<UnsyncBoxBody<Bytes, BoxEr
                 up_to(pieces, *after).chain(stream::iter([Err("scripted: cut".into())])).boxed()
             }
             Fault::Stall(after) => up_to(pieces, *after).chain(stream::pending()).boxed(),
+            Fault::Pace { bytes_per_second } => paced(pieces, *bytes_per_second),
             Fault::Corrupt(place) => corrupted(pieces, *place),
             Fault::Short(after) => {
                 length = None;
@@ -201,6 +205,23 @@ fn up_to(pieces: Pieces, bytes: u64) -> Pieces {
         async move { more }
     })
     .boxed()
+}
+
+/// The same, as a line of this rate brings it: a little at a time.
+fn paced(pieces: Pieces, bytes_per_second: u64) -> Pieces {
+    let little = pieces.flat_map(|piece| {
+        let mut rest = piece.map(Some);
+        stream::iter(std::iter::from_fn(move || match &mut rest {
+            Ok(Some(bytes)) if bytes.len() > PACED_BYTES => Some(Ok(bytes.split_to(PACED_BYTES))),
+            rest => std::mem::replace(rest, Ok(None)).transpose(),
+        }))
+    });
+    let late = little.then(move |piece| async move {
+        let bytes = piece.as_ref().map_or(0, Bytes::len);
+        tokio::time::sleep(Duration::from_secs_f64(bytes as f64 / bytes_per_second as f64)).await;
+        piece
+    });
+    late.boxed()
 }
 
 /// The same with one bit changed in the byte at `place`.

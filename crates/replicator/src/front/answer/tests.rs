@@ -190,6 +190,6 @@ fn a_replica_that_is_looked_after_is_answered_for_as_before() {
 
 #[test]
 fn a_full_queue_is_said_with_the_time_to_ask_again() {
-    let refusal = too_many(&fixture().source, "9 images wait");
+    let refusal = full_queue(&fixture().source, "9 images wait");
     assert_eq!((refusal.code.http_status(), refusal.retry_after_s), (429, Some(10)));
 }

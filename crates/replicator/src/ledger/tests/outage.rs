@@ -6,7 +6,11 @@ mod scenarios {
     use super::super::on_both_stores;
     use super::*;
 
-    on_both_stores!(a_store_that_refuses_to_write_is_said_and_gone_on_with_later);
+    on_both_stores!(
+        a_store_that_refuses_to_write_is_said_and_gone_on_with_later,
+        a_clock_that_jumps_ahead_by_an_hour_loses_nothing,
+        a_clock_that_is_set_back_by_an_hour_loses_nothing,
+    );
 }
 
 /// As with a full disk, or one that has become read-only: what is read is there.
@@ -41,6 +45,63 @@ async fn a_store_that_refuses_to_write_is_said_and_gone_on_with_later(store: &Fi
     assert!(ledger.settle(ticket, copied(), 1).await.unwrap().is_some());
     assert!(ledger.is_writable());
     assert_eq!(ledger.want(ask("3")).await.unwrap().state, State::Wanted);
+}
+
+const HOUR: Duration = Duration::from_secs(3_600);
+
+/// A ledger with one replica there, one copy failed, one under way and one that waits. Its process
+/// is gone: within one, a clock that is set changes nothing.
+async fn in_the_middle_of_all(store: &Fixture) {
+    let ledger = store.open().await;
+    for (tag, settlement) in [("there", copied()), ("failed", failed("down", Duration::ZERO))] {
+        ledger.want(ask(tag)).await.unwrap();
+        work_once(&ledger, settlement).await;
+    }
+    for tag in ["under way", "waits"] {
+        ledger.want(ask(&tag.replace(' ', "-"))).await.unwrap();
+    }
+    assert_eq!(claim(&ledger).await.unwrap(), "under-way");
+}
+
+/// Asks for all, as pods do that wait, and copies what that brings, each of them once.
+async fn all_is_copied(store: &Fixture, ledger: &Ledger) {
+    let tags = ["there", "failed", "under-way", "waits"];
+    for tag in tags {
+        ledger.want(ask(tag)).await.unwrap();
+    }
+    let mut copied_tags = Vec::new();
+    while let Some(claimed) = ledger.claim(usize::MAX).await.unwrap() {
+        ledger.settle(claimed.ticket().unwrap(), copied(), 1).await.unwrap().unwrap();
+        copied_tags.push(claimed.source.tag().unwrap().to_string());
+    }
+    copied_tags.sort_unstable();
+    assert_eq!(copied_tags, ["failed", "there", "under-way", "waits"]);
+    assert_eq!(
+        store.rows("SELECT state, COUNT(*) FROM replicas GROUP BY state").await,
+        ["present 4"]
+    );
+}
+
+async fn a_clock_that_jumps_ahead_by_an_hour_loses_nothing(store: &Fixture) {
+    in_the_middle_of_all(store).await;
+    store.pass(HOUR).await;
+    all_is_copied(store, &store.open().await).await;
+}
+
+async fn a_clock_that_is_set_back_by_an_hour_loses_nothing(store: &Fixture) {
+    in_the_middle_of_all(store).await;
+    store.set_back(HOUR).await;
+    let ledger = store.open().await;
+    if store.is_shared() {
+        // What a replicator has that is gone is taken over an hour later than else.
+        ledger.want(ask("failed")).await.unwrap();
+        assert_eq!(claim(&ledger).await.unwrap(), "waits");
+        assert_eq!(claim(&ledger).await.unwrap(), "failed");
+        drop(ledger);
+        store.pass(HOUR + TEST_LEASE).await;
+        return all_is_copied(store, &store.open().await).await;
+    }
+    all_is_copied(store, &ledger).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

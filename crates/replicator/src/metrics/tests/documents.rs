@@ -11,10 +11,9 @@ use super::{PREFIX, everything};
 const REPOSITORY: &str = env!("CARGO_PKG_REPOSITORY");
 
 /// What alerts and dashboard name ahead of the part that will show it.
-const AWAITED: [&str; 3] = [
+const AWAITED: [&str; 2] = [
     "image_replicator_certificate_not_after_timestamp_seconds",
     "image_replicator_file_reloads_total",
-    "image_replicator_triggers_shed_total",
 ];
 
 /// One metric, as the exposition tells of it.

@@ -1,0 +1,62 @@
+//! What tests of the front share: a front on the wire.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use protocol::{Receipt, Refusal};
+use testkit::{Certificates, Host};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::api::Api;
+use super::callers::Callers;
+use super::listener::Listener;
+use crate::board::Board;
+use crate::freshness::Freshness;
+use crate::ledger::Ledger;
+use crate::metrics::Metrics;
+
+/// An API for the caller `policy` with the password `secret`.
+pub(crate) fn api(ledger: &Ledger, target: &str, freshness: Freshness) -> Api {
+    let hash = bcrypt::hash("secret", 4).unwrap();
+    Api {
+        ledger: ledger.clone(),
+        board: Board::default(),
+        target: Arc::new(target.parse().unwrap()),
+        callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
+        freshness: Arc::new(freshness),
+        metrics: Metrics::default(),
+    }
+}
+
+/// A front that answers, and who asks it. It ends with the runtime, or when told to.
+pub(crate) struct Front {
+    pub(crate) address: SocketAddr,
+    pub(crate) host: Host,
+    pub(crate) ca_pem: String,
+    pub(crate) stop: CancellationToken,
+    pub(crate) serving: JoinHandle<()>,
+}
+
+impl Front {
+    pub(crate) async fn start(api: Api) -> Self {
+        Self::start_with(api, |_| {}).await
+    }
+
+    /// One whose listener is not the usual one.
+    pub(crate) async fn start_with(api: Api, change: impl FnOnce(&mut Listener)) -> Self {
+        let certificates = Certificates::new();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let mut listener = Listener::bind(any_port, certificates.server_config()).await.unwrap();
+        change(&mut listener);
+        let address = listener.address().unwrap();
+        let host = Host::new(address.port(), &certificates.ca_pem);
+        let stop = CancellationToken::new();
+        let serving = tokio::spawn(listener.serve(api, stop.clone()));
+        Self { address, host, ca_pem: certificates.ca_pem, stop, serving }
+    }
+
+    pub(crate) async fn trigger(&self, verb: &str, source: &str) -> Result<Receipt, Refusal> {
+        self.host.trigger(verb, "shop", source).await
+    }
+}
