@@ -244,7 +244,7 @@ impl Ledger {
 
     /// The ledger in figures.
     pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
-        queue::figures(self.shared.store.readers()).await
+        queue::figures(self.shared.store.readers(), self.now()).await
     }
 
     /// Whether the last change could be written.

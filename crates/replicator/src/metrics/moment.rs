@@ -69,7 +69,7 @@ fn show_ledger(shown: &mut Registry, figures: &Figures, now: Timestamp) {
     shown.register(
         "stale_age_seconds",
         "How long ago the source of the oldest stale replica was last found to be what the \
-         replica is; 0 where none is stale",
+         replica is, of those asked for within a day; 0 where none is stale",
         stale_age,
     );
     let queue = Priority::ALL.map(|priority| {
