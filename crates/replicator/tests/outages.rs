@@ -76,7 +76,10 @@ impl Drill {
     async fn nothing_is_lost(&self, mut process: Process, wrapper: &[&str]) {
         self.home.until_readyz_is(200).await;
         self.until_present("slow").await;
-        self.home.trigger("start", &self.name("new")).await.unwrap();
+        // A pod that was refused asks again.
+        let new = self.name("new");
+        let accepted = async || self.home.trigger("start", &new).await.ok();
+        until("what was refused is accepted", accepted).await;
         self.until_present("new").await;
         process.signal("-TERM");
         assert!(process.ended().await.success(), "{}", process.log());

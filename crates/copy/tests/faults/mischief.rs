@@ -200,7 +200,7 @@ impl Mischief {
                 Some((_, pause_s)) => Self::Busy(*status, pause_s.parse().unwrap()),
                 None => Self::Status(*status),
             },
-            Fault::Delay(_) => Self::Delay,
+            Fault::Delay(_) | Fault::Pace { .. } => Self::Delay,
             Fault::IgnoreRange => Self::IgnoredRange,
             Fault::CutRequest(_) => Self::CutRequest,
             Fault::StallRequest(_) => Self::StalledRequest,

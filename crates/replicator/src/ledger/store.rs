@@ -60,8 +60,14 @@ impl Store {
                 Engine::Sqlite => SQLITE_SETUP,
                 Engine::Postgres => POSTGRES_SETUP,
             };
-            options.after_connect(move |connection, _| {
+            let options = options.after_connect(move |connection, _| {
                 Box::pin(async move { connection.execute(setup).await.map(drop) })
+            });
+            // SQLite ends a transaction by itself where the disk is full, and the driver then takes
+            // its ROLLBACK for failed and the transaction for open, for ever: no other could begin.
+            options.before_acquire(|connection, _| {
+                let is_in_transaction = connection.is_in_transaction();
+                Box::pin(async move { Ok(!is_in_transaction) })
             })
         };
         let writer = pool(1).connect_with(options.clone()).await?;
