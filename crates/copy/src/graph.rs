@@ -101,7 +101,9 @@ impl Graph {
             }
             if level.is_empty() {
                 reading.check_platforms()?;
-                return Ok(reading.finish(root));
+                let graph = reading.finish(root);
+                CopyError::check(source, "bytes in all", graph.size_bytes(), limits.image_bytes)?;
+                return Ok(graph);
             }
         }
         let message = format!("its indexes are nested deeper than {} levels", limits.depth);

@@ -33,6 +33,9 @@ mod copier;
 mod creations;
 mod error;
 mod flights;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod graph;
 mod inspect;
 mod lending;

@@ -14,6 +14,8 @@ pub struct Limits {
     pub blobs: usize,
     /// Bytes of one blob. Registries stop far below; sums of sizes stay in their range.
     pub blob_bytes: u64,
+    /// Bytes of all that an image is made of, over all platforms. Models have hundreds of GB.
+    pub image_bytes: u64,
     /// Signatures, attestations, SBOMs and the like of one image, and of each other. An image
     /// that is signed anew each night gathers hundreds.
     pub referrers: usize,
@@ -41,6 +43,7 @@ impl Default for Limits {
             manifest_bytes: 16 * 1024 * 1024,
             blobs: 10_000,
             blob_bytes: 1 << 40,
+            image_bytes: 1 << 40,
             referrers: 1_000,
             referrer_bytes: 1 << 30,
             referrer_depth: 2,

@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use protocol::Digest;
-use registry::{Descriptor, ErrorKind, Hasher, MediaType};
+use registry::{Descriptor, ErrorKind, Hasher, MediaType, presentable};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -92,8 +92,8 @@ pub(crate) fn read(media_type: &MediaType, bytes: &[u8]) -> Result<Named, Flaw> 
     }
     let wire: Wire = serde_json::from_slice(bytes)
         .map_err(|error| malformed(format!("the manifest cannot be read: {error}")))?;
-    let is_both = wire.manifests.is_some() && (wire.layers.is_some() || wire.config.is_some());
-    if is_both {
+    let is_image = wire.layers.is_some() || wire.config.is_some() || wire.blobs.is_some();
+    if wire.manifests.is_some() && is_image {
         // CVE-2021-41190: one reader would run the one, another reader the other.
         return Err(malformed("the manifest is an index and an image at once"));
     }
@@ -185,8 +185,9 @@ fn descriptor(wire: &WireDescriptor) -> Result<Descriptor, Flaw> {
     Ok(Descriptor { media_type, digest: wire.digest.clone(), size: wire.size })
 }
 
-fn malformed(message: impl Into<String>) -> Flaw {
-    Flaw { kind: ErrorKind::Malformed, message: message.into() }
+/// The message may quote the manifest, which may be large.
+fn malformed(message: impl AsRef<str>) -> Flaw {
+    Flaw { kind: ErrorKind::Malformed, message: presentable(message.as_ref()) }
 }
 
 #[cfg(test)]
@@ -241,9 +242,8 @@ mod tests {
         assert_eq!(read(media::MANIFEST, r#"{"layers":null}"#).unwrap(), Named::default());
     }
 
-    /// Case 39.
     #[test]
-    fn schema_1_is_refused_with_the_reason() {
+    fn case_39_schema_1_is_refused_with_the_reason() {
         let flaw = read(media::SCHEMA1, r#"{"schemaVersion":1}"#).unwrap_err();
         assert_eq!(flaw.kind, ErrorKind::Unsupported);
         assert!(flaw.message.contains("schema 1"));
@@ -292,10 +292,19 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_a_large_manifest_is_a_line() {
+        let flaw = read(media::MANIFEST, &format!(r#"{{"layers":"{}"}}"#, "x\\n".repeat(100_000)));
+        let message = flaw.unwrap_err().message;
+        assert!(message.starts_with("the manifest cannot be read: "), "{message}");
+        assert!(message.chars().count() <= 301 && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for manifest in [
             "{",
             r#"{"manifests":[],"layers":[]}"#,
+            r#"{"manifests":[],"blobs":[]}"#,
             r#"{"layers":[{"digest":"sha256:../..","size":1}]}"#,
             r#"{"layers":[{"digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855","size":-1}]}"#,
         ] {

@@ -1,5 +1,5 @@
 //! Who may, which secret goes where, and what people read when it is refused.
-//! Cases 21, 24, 37, 41.
+//! Cases 21, 23, 24, 37, 40, 41.
 
 mod common;
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 use copy::{ErrorKind, Retry, Tracker};
 use http::Method;
 use protocol::Side;
-use registry::DockerConfig;
+use registry::{DockerConfig, RegistryConfig};
 use testkit::{Certificates, Fault, Image, Kind, ScriptedRegistry, When};
 
 use common::World;
@@ -34,7 +34,7 @@ async fn basic_over_tls_and_a_private_ca() {
     // Without the CA there is no trust, and the reason is in the message.
     let untrusting = World::of(source, target);
     let mut config = untrusting.config.clone();
-    config.registries.clear();
+    config.registries.values_mut().for_each(|of| *of = RegistryConfig::default());
     let untrusting = World { config, ..untrusting };
     let error = untrusting.copy("app:v1").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unreachable);
@@ -191,10 +191,11 @@ async fn an_unknown_image_is_told_with_its_side() {
 
 #[tokio::test]
 async fn an_unreachable_registry_is_told_with_its_side() {
-    let world = World::new().await;
+    let mut world = World::new().await;
     world.source.push(&image(), "app", "v1");
     // A port that was free a moment ago.
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    world.config.registries.insert(free.to_string().parse().unwrap(), RegistryConfig::default());
     let mut job = world.job("app:v1");
     let root: protocol::TargetRoot = free.to_string().parse().unwrap();
     job.replica = root.replica_of(&job.source).unwrap();
@@ -204,9 +205,8 @@ async fn an_unreachable_registry_is_told_with_its_side() {
     assert!(error.to_string().contains("refused"), "{error}");
 }
 
-/// Case 21.
 #[tokio::test]
-async fn a_secret_goes_to_the_exact_host_alone() {
+async fn case_21_a_secret_goes_to_the_exact_host_alone() {
     let source = ScriptedRegistry::builder().basic("u", "p").start().await;
     source.push(&image(), "app", "v1");
     let mut world = World::of(source.clone(), ScriptedRegistry::start().await);
@@ -222,9 +222,33 @@ async fn a_secret_goes_to_the_exact_host_alone() {
     assert!(source.requests().iter().all(|r| r.authorization.is_none()));
 }
 
-/// Case 41.
+/// Who may write to the target is the replicator's matter alone.
 #[tokio::test]
-async fn no_secret_follows_a_redirect_to_another_host() {
+async fn case_23_the_push_secret_goes_to_the_target_alone() {
+    let source = ScriptedRegistry::builder().bearer("puller", "pull", HOUR).start().await;
+    let target = ScriptedRegistry::builder().basic("pusher", "push").start().await;
+    source.push(&image(), "app", "v1");
+    let world = World::of(source.clone(), target.clone())
+        .with_credentials(&[(&source, "puller:pull"), (&target, "pusher:push")]);
+    world.copy("app:v1").await.unwrap();
+    assert!(world.replicated(&image(), "app:v1"));
+    let secrets = |of: &ScriptedRegistry| -> std::collections::BTreeSet<String> {
+        let kind = |request: testkit::Recorded| {
+            let secret = request.authorization?;
+            Some(format!("{:?} {secret}", request.kind == Kind::Token))
+        };
+        of.requests().into_iter().filter_map(kind).collect()
+    };
+    // base64 of `pusher:push` and of `puller:pull`.
+    assert_eq!(Vec::from_iter(secrets(&target)), ["false Basic cHVzaGVyOnB1c2g="]);
+    assert_eq!(
+        Vec::from_iter(secrets(&source)),
+        ["false Bearer token-1", "true Basic cHVsbGVyOnB1bGw="]
+    );
+}
+
+#[tokio::test]
+async fn case_41_no_secret_follows_a_redirect_to_another_host() {
     let source = ScriptedRegistry::builder().basic("u", "p").start().await;
     let store = ScriptedRegistry::start().await;
     let image = image();
@@ -250,7 +274,7 @@ async fn no_secret_follows_a_redirect_to_another_host() {
 }
 
 #[tokio::test]
-async fn redirects_end_and_never_reach_metadata() {
+async fn case_40_redirects_end_and_never_reach_metadata() {
     let world = World::new().await;
     world.source.push(&image(), "app", "v1");
     world

@@ -213,9 +213,8 @@ async fn passing_failures_are_tried_again() {
     assert!(world.replicated(&image, "app:v1"));
 }
 
-/// Case 38.
 #[tokio::test]
-async fn endless_answers_are_cut_at_a_cap() {
+async fn case_38_endless_answers_are_cut_at_a_cap() {
     let (image, _) = image();
     let endless = world(&image).await;
     endless.source.script(When::each(Method::GET, Kind::Manifest), Fault::Endless);
@@ -230,9 +229,9 @@ async fn endless_answers_are_cut_at_a_cap() {
     assert!(error.to_string().len() < 1_000);
 }
 
-/// Case 38: what the source chooses has limits.
+/// What the source chooses has limits.
 #[tokio::test]
-async fn images_beyond_the_limits_are_refused() {
+async fn case_38_images_beyond_the_limits_are_refused() {
     let mut nested = Image::new(&[b"x"]);
     for _ in 0..6 {
         nested = Image::index(&[("linux/amd64", nested)]);
@@ -248,6 +247,49 @@ async fn images_beyond_the_limits_are_refused() {
             "{name}: {error}"
         );
         assert!(world.target.requests().iter().all(|r| r.method == Method::HEAD));
+    }
+}
+
+/// An index of so many children that share no digest.
+fn crowd(children: usize) -> Image {
+    let child = |number: usize| {
+        let digest = testkit::digest_of(number.to_string().as_bytes());
+        format!(r#"{{"mediaType":"{}","digest":"{digest}","size":{number}}}"#, media::MANIFEST)
+    };
+    let children: Vec<_> = (0..children).map(child).collect();
+    let index = format!(r#"{{"schemaVersion":2,"manifests":[{}]}}"#, children.join(","));
+    Image::raw(media::INDEX, index.into_bytes())
+}
+
+/// A hundred thousand do not fit into a manifest; of those that do none is asked for.
+#[tokio::test]
+async fn case_38_a_crowd_of_children_is_not_read() {
+    for (children, words) in [(100_000, "longer than"), (20_000, "more than 1000 manifests")] {
+        let world = world(&crowd(children)).await;
+        let error = world.copy("app:v1").await.unwrap_err();
+        assert_eq!((error.side, error.kind()), (Side::Source, ErrorKind::TooLarge), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(world.source.count(&Method::GET, Kind::Manifest), 1);
+    }
+}
+
+#[tokio::test]
+async fn case_38_an_image_has_a_size_and_a_number_of_layers() {
+    let (image, _) = image();
+    type Limit = fn(&mut copy::Limits);
+    let limits: [(Limit, &str); 3] = [
+        (|limits| limits.image_bytes = 3_000_000, "more than 3000000 bytes in all"),
+        (|limits| limits.blob_bytes = 2_999_999, "more than 2999999 bytes in one layer"),
+        (|limits| limits.blobs = 1, "more than 1 layers and configs"),
+    ];
+    for (limit, words) in limits {
+        let mut world = world(&image).await;
+        limit(&mut world.limits);
+        let error = world.copy("app:v1").await.unwrap_err();
+        assert_eq!((error.side, error.kind()), (Side::Source, ErrorKind::TooLarge), "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert_eq!(world.source.count(&Method::GET, Kind::Blob), 0);
+        assert!(world.target.contents().values().all(|holding| holding.blobs.is_empty()));
     }
 }
 

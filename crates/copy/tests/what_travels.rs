@@ -284,9 +284,9 @@ async fn an_owner_who_wants_credentials_or_sends_wrong_bytes_gets_nothing() {
     }
 }
 
-/// Case 40: an image names hosts that nobody vouches for.
+/// An image names hosts that nobody vouches for.
 #[tokio::test]
-async fn an_image_cannot_send_us_where_it_likes() {
+async fn case_40_an_image_cannot_send_us_where_it_likes() {
     let inside = ScriptedRegistry::start().await;
     let port = inside.host().split_once(':').unwrap().1.to_owned();
     for url in [

@@ -169,9 +169,8 @@ async fn images_without_layers_and_empty_blobs_travel() {
     }
 }
 
-/// Case 39.
 #[tokio::test]
-async fn schema_1_is_refused_with_the_reason() {
+async fn case_39_schema_1_is_refused_with_the_reason() {
     let world = World::new().await;
     let old = Image::raw(media::SCHEMA1, br#"{"schemaVersion":1,"name":"app"}"#.to_vec());
     world.source.push(&old, "app", "v1");

@@ -26,10 +26,17 @@ pub(crate) struct Answer {
     pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Whether it came from an address that is not the internet's.
+    pub(crate) from_neighbour: bool,
     pub(crate) body: reqwest::Response,
     pub(crate) idle: Duration,
     pub(crate) meter: Arc<Meter>,
     pub(crate) permit: Option<Permit>,
+}
+
+/// A number as headers have it: digits alone, where `u64` itself would take a sign.
+pub(crate) fn number(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
 impl Answer {

@@ -3,8 +3,9 @@
 //! No secret leaves before the registry asked for it by a challenge. What it asked for is
 //! remembered, so that the next request brings it along.
 
-mod challenge;
-mod token;
+pub(crate) mod challenge;
+mod pairs;
+pub(crate) mod token;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -106,7 +107,8 @@ impl Auth {
             return Ok(Sent { answer, anonymous, stale: false });
         }
         self.refused(&registry, scope, &first);
-        let challenge = Challenge::of(&answer.headers).filter(|_| first.may_be_stale());
+        let challenge =
+            Challenge::of(&answer.headers, answer.from_neighbour).filter(|_| first.may_be_stale());
         let Some(challenge) = challenge else {
             return Ok(Sent { answer, anonymous, stale: false });
         };

@@ -3,7 +3,7 @@
 use http::{HeaderValue, Method, StatusCode, header};
 use protocol::{Registry, Repository};
 
-use crate::answer::{Answer, BlobStream};
+use crate::answer::{Answer, BlobStream, number};
 use crate::client::Client;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ErrorKind, Operation};
@@ -87,10 +87,10 @@ fn extent(answer: &Answer) -> Result<(u64, Option<u64>), Error> {
 }
 
 /// `bytes FIRST-LAST/LENGTH` (RFC 9110, section 14.4).
-fn parse_content_range(value: &str) -> Option<(u64, u64)> {
+pub(crate) fn parse_content_range(value: &str) -> Option<(u64, u64)> {
     let (range, _) = value.trim().strip_prefix("bytes ")?.split_once('/')?;
     let (first, last) = range.split_once('-')?;
-    let (first, last) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    let (first, last) = (number(first.trim())?, number(last.trim())?);
     (first <= last).then_some((first, last))
 }
 
@@ -102,7 +102,9 @@ mod tests {
     fn a_content_range_is_read_or_refused() {
         assert_eq!(parse_content_range("bytes 5-9/10"), Some((5, 9)));
         assert_eq!(parse_content_range("bytes 5-9/*"), Some((5, 9)));
-        for value in ["bytes */10", "bytes 9-5/10", "5-9/10", "bytes 5-9", "bytes -1-5/10"] {
+        for value in
+            ["bytes */10", "bytes 9-5/10", "5-9/10", "bytes 5-9", "bytes -1-5/10", "bytes +5-9/10"]
+        {
             assert_eq!(parse_content_range(value), None, "{value}");
         }
     }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, header};
@@ -14,7 +14,6 @@ use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
 use crate::error::{Error, ErrorKind, Operation, Retry};
-use crate::guard::NamedBy;
 use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Payload, Request, Scope};
@@ -34,8 +33,6 @@ struct Shared {
     /// For registries with certificates of their own.
     special: HashMap<Registry, Transport>,
     usual: Transport,
-    /// For hosts that images name; made when the first image does.
-    strangers: OnceLock<Result<Transport, String>>,
     lanes: Mutex<HashMap<Registry, Arc<Lane>>>,
     refusals: Refusals,
     /// Uploads that are open, about to be, or about to be given up.
@@ -54,9 +51,7 @@ impl Client {
     /// A client. Reads the system's certificates; opens no connection.
     pub fn new(config: ClientConfig) -> Result<Self, ConfigError> {
         let roots = system_roots();
-        let transport = |roots| {
-            Transport::new(roots, config.timeouts, NamedBy::Registry).map_err(ConfigError::Http)
-        };
+        let transport = |roots| Transport::new(roots, config.timeouts).map_err(ConfigError::Http);
         let usual = transport(roots.clone())?;
         let mut special = HashMap::new();
         for (registry, of_registry) in &config.registries {
@@ -67,10 +62,10 @@ impl Client {
             special.insert(registry.clone(), transport(roots)?);
         }
         let auth = Auth::new(Arc::clone(&config.credentials));
-        let (strangers, lanes, refusals) = Default::default();
+        let (lanes, refusals) = Default::default();
         let uploads = TaskTracker::new();
         uploads.close();
-        let shared = Shared { config, auth, special, usual, strangers, lanes, refusals, uploads };
+        let shared = Shared { config, auth, special, usual, lanes, refusals, uploads };
         Ok(Self { shared: Arc::new(shared) })
     }
 
@@ -144,8 +139,8 @@ impl Client {
 
     pub(crate) fn site(&self, operation: Operation, registry: &Registry) -> Result<Site, Error> {
         let shared = &self.shared;
-        let plain_http = shared.config.registries.get(registry).is_some_and(|of| of.plain_http);
-        let home = Endpoint::new(registry, plain_http).ok_or_else(|| {
+        let home = Endpoint::new(registry, shared.config.registries.get(registry));
+        let home = home.ok_or_else(|| {
             Error::new(ErrorKind::Malformed, operation, registry, "its name makes no URL")
         })?;
         let lane = self.lane(registry);
@@ -162,27 +157,6 @@ impl Client {
         }
         let new = || Arc::new(Lane::new(registry, &shared.config));
         Arc::clone(lanes.entry(registry.clone()).or_insert_with(new))
-    }
-
-    /// A host that an image names. It is dialled as a registry is only where the configuration
-    /// says how.
-    pub(crate) fn foreign_site(
-        &self,
-        operation: Operation,
-        host: &Registry,
-        home: Endpoint,
-    ) -> Result<Site, Error> {
-        let site = self.site(operation, host)?;
-        let shared = &self.shared;
-        if shared.config.registries.contains_key(host) {
-            return Ok(Site { home, ..site });
-        }
-        let new = || Transport::new(system_roots(), shared.config.timeouts, NamedBy::Image);
-        let transport = shared.strangers.get_or_init(new).clone();
-        let transport = transport
-            .map_err(|message| Error::new(ErrorKind::Unsupported, operation, host, message))?;
-        let transport = transport.counted_by(site.lane.meter());
-        Ok(Site { home, transport, ..site })
     }
 
     /// Sends a request that can be sent twice; Ok is a 2xx.

@@ -10,6 +10,7 @@ use protocol::Registry;
 use url::Url;
 
 use crate::credentials::{Anonymous, Credentials};
+use crate::guard::Reach;
 use crate::lane::CircuitPolicy;
 use crate::limits;
 use crate::retry::RetryPolicy;
@@ -29,6 +30,9 @@ pub struct RegistryConfig {
     pub requests_per_second: Option<NonZeroU32>,
     /// Requests at once, reads and writes each, in place of [`ClientConfig::permits`].
     pub requests_at_once: Option<NonZeroU16>,
+    /// Other hosts that belong to it: they may be on this machine or in a private network, as
+    /// the registry itself may, and get its credentials where it has its tokens from them.
+    pub trusted_hosts: Vec<Registry>,
 }
 
 /// How long silence is borne; there is no limit on a whole transfer.
@@ -56,7 +60,8 @@ impl Default for Timeouts {
 /// everyone and trusts the system's certificates.
 #[derive(Clone)]
 pub struct ClientConfig {
-    /// By exact registry.
+    /// By exact registry. One that is named here may be on this machine or in a private network;
+    /// any other has to be in the internet.
     pub registries: HashMap<Registry, RegistryConfig>,
     /// Who knows the secrets.
     pub credentials: Arc<dyn Credentials>,
@@ -106,22 +111,30 @@ pub enum ConfigError {
     Http(String),
 }
 
-/// Where a registry's API is.
+/// Where a registry's API is, and which hosts are the registry's own.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     base: Url,
+    host: String,
+    /// Whether the configuration names the registry.
+    is_named: bool,
+    trusted_hosts: Vec<Registry>,
 }
 
 impl Endpoint {
-    pub(crate) fn new(registry: &Registry, plain_http: bool) -> Option<Self> {
+    pub(crate) fn new(registry: &Registry, config: Option<&RegistryConfig>) -> Option<Self> {
+        let plain_http = config.is_some_and(|of| of.plain_http);
         let scheme = if plain_http { "http" } else { "https" };
         let host = if registry.is_docker_hub() { DOCKER_HUB_API } else { registry.as_str() };
-        Some(Self { base: format!("{scheme}://{host}/v2/").parse().ok()? })
+        let base: Url = format!("{scheme}://{host}/v2/").parse().ok()?;
+        let host = base.host_str()?.to_owned();
+        let trusted_hosts = config.map(|of| of.trusted_hosts.clone()).unwrap_or_default();
+        Some(Self { base, host, is_named: config.is_some(), trusted_hosts })
     }
 
-    /// The place that `url` itself is at: a token endpoint, which need not be the registry.
-    pub(crate) fn of(url: &Url) -> Self {
-        Self { base: url.clone() }
+    /// The same registry's, where a secret goes to another place: a token endpoint's.
+    pub(crate) fn at(&self, url: &Url) -> Self {
+        Self { base: url.clone(), ..self.clone() }
     }
 
     /// `/v2/<path>`. The path is made of parsed names alone, so it cannot climb.
@@ -139,6 +152,33 @@ impl Endpoint {
     pub(crate) fn is_plain_http(&self) -> bool {
         self.base.scheme() == "http"
     }
+
+    /// The registry's own host, without port.
+    pub(crate) fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Whether `url` leads to the registry's own host, on whatever port, or to one that the
+    /// configuration says belongs to it.
+    pub(crate) fn owns(&self, url: &Url) -> bool {
+        let is_at = |host: &Registry| {
+            url.host_str() == Some(host.host())
+                && host
+                    .port()
+                    .map_or(url.port().is_none(), |port| url.port_or_known_default() == Some(port))
+        };
+        url.host_str() == Some(self.host()) || self.trusted_hosts.iter().any(is_at)
+    }
+
+    /// How far a request to `url` may lead. What the configuration names may be anywhere; a
+    /// neighbour of ours may have others; all else is in the internet.
+    pub(crate) fn reach(&self, url: &Url, named_by_neighbour: bool) -> Reach {
+        match (self.is_named && self.owns(url), named_by_neighbour) {
+            (true, _) => Reach::Local,
+            (false, true) => Reach::Private,
+            (false, false) => Reach::Public,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -147,7 +187,8 @@ mod tests {
 
     fn url(registry: &str, plain_http: bool) -> String {
         let registry = registry.parse().unwrap();
-        Endpoint::new(&registry, plain_http).unwrap().url("a/b/manifests/v1").to_string()
+        let config = RegistryConfig { plain_http, ..RegistryConfig::default() };
+        Endpoint::new(&registry, Some(&config)).unwrap().url("a/b/manifests/v1").to_string()
     }
 
     #[test]
@@ -167,11 +208,37 @@ mod tests {
 
     #[test]
     fn home_is_scheme_host_and_port() {
-        let endpoint = Endpoint::new(&"r.example".parse().unwrap(), false).unwrap();
+        let endpoint = Endpoint::new(&"r.example".parse().unwrap(), None).unwrap();
         let is_home = |url: &str| endpoint.is_home_of(&url.parse().unwrap());
         assert!(is_home("https://r.example/x") && is_home("https://R.example:443/x"));
         assert!(!is_home("http://r.example/x"));
         assert!(!is_home("https://r.example:444/x"));
         assert!(!is_home("https://r.example.evil/x"));
+    }
+
+    #[test]
+    fn only_what_the_configuration_names_may_be_anywhere() {
+        let registry = "r.example:5000".parse().unwrap();
+        let trusted_hosts = ["auth.example", "cdn.example:8443"].map(|host| host.parse().unwrap());
+        let config =
+            RegistryConfig { trusted_hosts: trusted_hosts.into(), ..RegistryConfig::default() };
+        let named = Endpoint::new(&registry, Some(&config)).unwrap();
+        let unnamed = Endpoint::new(&registry, None).unwrap();
+        for (url, reach) in [
+            ("https://r.example:5000/x", Reach::Local),
+            ("https://r.example/token", Reach::Local),
+            ("https://auth.example/token", Reach::Local),
+            ("https://auth.example:443/token", Reach::Local),
+            ("https://cdn.example:8443/x", Reach::Local),
+            ("https://auth.example:8443/token", Reach::Public),
+            ("https://cdn.example/x", Reach::Public),
+            ("https://a.r.example/x", Reach::Public),
+            ("https://r.example.evil/x", Reach::Public),
+        ] {
+            let url = url.parse().unwrap();
+            assert_eq!(named.reach(&url, false), reach, "{url}");
+            assert_eq!(named.reach(&url, true), reach.max(Reach::Private), "{url}");
+            assert_eq!(unnamed.reach(&url, false), Reach::Public, "{url}");
+        }
     }
 }

@@ -105,9 +105,8 @@ mod tests {
         }
     }
 
-    /// Case 24.
     #[test]
-    fn debug_shows_no_secret() {
+    fn case_24_debug_shows_no_secret() {
         for user in ["u", TOKEN_USER] {
             let credential = Credential::new(user.to_owned(), "hunter2".into());
             assert!(!format!("{credential:?}").contains("hunter2"));

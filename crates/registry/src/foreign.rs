@@ -1,7 +1,6 @@
 //! The verb on foreign layers: bytes from where a layer's owner keeps them, at hosts that an
-//! image names. Nobody vouches for those, so they get no secret, TLS is a must, and this
-//! machine's own addresses are never asked. A registry that the configuration names is vouched
-//! for, wherever it is.
+//! image names. They get no secret, TLS is a must, and like any registry they have to be in the
+//! internet, unless the configuration names them.
 
 use http::Method;
 use protocol::Registry;
@@ -10,7 +9,6 @@ use url::Url;
 use crate::answer::BlobStream;
 use crate::blobs::{from_byte_on, into_blob};
 use crate::client::Client;
-use crate::config::Endpoint;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::MAX_FOREIGN_URLS;
@@ -53,7 +51,8 @@ impl Client {
             return Err(refused("the layer's address is not plain https").at(&url));
         }
         let host = host_of(&url).ok_or_else(|| refused("the layer's address has no host"))?;
-        let site = self.foreign_site(OPERATION, &host, Endpoint::of(&url))?;
+        let mut site = self.site(OPERATION, &host)?;
+        site.home = site.home.at(&url);
         let request = from_byte_on(Request::new(OPERATION, &host, Method::GET, url), from)?;
         // Without a scope no secret is sent.
         into_blob(self.request(&site, request, None).await?, blob, from)

@@ -25,6 +25,9 @@ mod credentials;
 mod descriptor;
 mod error;
 mod foreign;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 mod guard;
 mod hasher;
 mod lane;

@@ -7,6 +7,10 @@ use std::time::Duration;
 /// take at least ("Pushing Manifests"), and what they refuse to exceed in practice.
 pub const MAX_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
 
+/// Headers of one answer. Registries behind several proxies send about forty; together they are
+/// held against hyper's own 400 KiB.
+pub(crate) const MAX_HEADERS: usize = 100;
+
 /// The longest answer of a token endpoint. Tokens with many groups in them reach 16 KiB.
 pub(crate) const MAX_TOKEN_BYTES: usize = 64 * 1024;
 
@@ -115,6 +119,7 @@ pub(crate) const HELPER_PAUSE: Duration = Duration::from_secs(30);
 
 /// Helpers that run at once, for all registries: each is a process of its own.
 pub(crate) const MAX_HELPER_RUNS: usize = 4;
+
 /// A chunk of a blob, where a registry wants chunks: above S3's least part of 5 MiB, below the
 /// 100 MB that proxies allow. It is streamed, so it takes no memory.
 pub(crate) const CHUNK_BYTES: u64 = 16 * 1024 * 1024;

@@ -21,12 +21,14 @@ pub(crate) async fn follow(
         if !home.is_home_of(&request.url) {
             request = request.authorized(None);
         }
-        let Some(mut next) = request.again() else { return transport.send(request).await };
-        let answer = transport.send(request).await?;
+        let reach = home.reach(&request.url, request.named_by_neighbour);
+        let Some(mut next) = request.again() else { return transport.send(request, reach).await };
+        let answer = transport.send(request, reach).await?;
         if !is_followed(&next.method, answer.status) {
             return Ok(answer);
         }
         next.url = target_of(&answer)?;
+        next.named_by_neighbour = answer.from_neighbour;
         if !matches!(next.payload, Payload::Empty) && !home.is_home_of(&next.url) {
             return Err(
                 answer.error(ErrorKind::Denied, "it redirects what we send to another host")

@@ -117,22 +117,55 @@ fn lacks_api(error: &Error) -> bool {
     lacks
 }
 
-/// Where the list goes on: `<URL>; rel="next"` (RFC 8288).
+/// Where the list goes on.
 fn next_page(answer: &Answer) -> Result<Option<Url>, Error> {
-    let Some(link) = answer.header(header::LINK.as_str()) else { return Ok(None) };
-    let Some(target) = parse_next(link) else { return Ok(None) };
+    let links = answer.headers.get_all(header::LINK).iter();
+    let mut links = links.filter_map(|link| link.to_str().ok());
+    let Some(target) = links.find_map(parse_next) else { return Ok(None) };
     let illegal = |_| answer.error(ErrorKind::Malformed, "its link to the next page is no URL");
     answer.url.join(target).map(Some).map_err(illegal)
 }
 
-fn parse_next(link: &str) -> Option<&str> {
-    let (target, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-    let is_next = |parameter: &str| {
+/// The target of the first of some links that leads to the next page (RFC 8288, section 3):
+/// `<URL>; rel="next", <URL>; rel="last"`.
+pub(crate) fn parse_next(links: &str) -> Option<&str> {
+    let mut rest = links;
+    loop {
+        let link = rest.trim_start_matches([',', ' ', '\t']);
+        let (target, behind) = link.strip_prefix('<')?.split_once('>')?;
+        let (parameters, others) = split_unquoted(behind, ',');
+        if leads_to_next(parameters) {
+            return Some(target);
+        }
+        rest = others;
+    }
+}
+
+fn leads_to_next(mut parameters: &str) -> bool {
+    while !parameters.is_empty() {
+        let (parameter, others) = split_unquoted(parameters, ';');
         let (name, value) = parameter.split_once('=').unwrap_or_default();
-        name.trim().eq_ignore_ascii_case("rel")
-            && value.trim().trim_matches('"').eq_ignore_ascii_case("next")
-    };
-    parameters.split(';').any(is_next).then_some(target)
+        let mut relations = value.trim().trim_matches('"').split_ascii_whitespace();
+        if name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
+        {
+            return true;
+        }
+        parameters = others;
+    }
+    false
+}
+
+/// What stands before and behind the first separator that is in no quotes.
+fn split_unquoted(text: &str, separator: char) -> (&str, &str) {
+    let (mut quoted, mut escaped) = (false, false);
+    let at = text.find(|c| {
+        let ends = c == separator && !quoted;
+        quoted ^= c == '"' && !escaped;
+        escaped = c == '\\' && quoted && !escaped;
+        ends
+    });
+    at.map_or((text, ""), |at| (&text[..at], &text[at + separator.len_utf8()..]))
 }
 
 #[cfg(test)]
@@ -152,9 +185,24 @@ mod tests {
     fn only_a_link_to_the_next_page_is_followed() {
         assert_eq!(parse_next(r#"</v2/a?n=1>; rel="next""#), Some("/v2/a?n=1"));
         assert_eq!(parse_next("<x>; title=a; rel=next"), Some("x"));
-        for link in ["", "/v2/a", "<x>", r#"<x>; rel="prev""#, "x>; rel=next"] {
+        for link in [
+            "",
+            "/v2/a",
+            "<x>",
+            r#"<x>; rel="prev""#,
+            "x>; rel=next",
+            r#"<x>; title="; rel=next; \", <y>; rel=next""#,
+        ] {
             assert_eq!(parse_next(link), None, "{link}");
         }
+    }
+
+    #[test]
+    fn of_several_links_the_next_one_counts() {
+        let first =
+            r#"<a>; rel="prev"; title="x, <y>; rel=next", <b>; rel="next", <c>; rel="last""#;
+        assert_eq!(parse_next(first), Some("b"));
+        assert_eq!(parse_next(r#"<b>; rel="item next",<c>; rel="last""#), Some("b"));
     }
 
     #[test]

@@ -33,6 +33,8 @@ pub(crate) struct Request {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
+    /// Whether a neighbour of ours named the URL: it may then lead to others.
+    pub(crate) named_by_neighbour: bool,
 }
 
 impl Request {
@@ -44,7 +46,14 @@ impl Request {
             url,
             headers: HeaderMap::new(),
             payload: Payload::Empty,
+            named_by_neighbour: false,
         }
+    }
+
+    #[must_use]
+    pub(crate) fn named_by_neighbour(mut self, named: bool) -> Self {
+        self.named_by_neighbour = named;
+        self
     }
 
     #[must_use]
@@ -83,6 +92,7 @@ impl Request {
             url: self.url.clone(),
             headers: self.headers.clone(),
             payload,
+            named_by_neighbour: self.named_by_neighbour,
         })
     }
 

@@ -20,8 +20,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 use crate::answer::Answer;
 use crate::config::Timeouts;
 use crate::error::{Error, ErrorKind};
-use crate::guard::{self, GuardedResolver, NamedBy};
-use crate::limits::{IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_PER_HOST};
+use crate::guard::{self, GuardedResolver, NotAsked, Reach};
+use crate::limits::{IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_PER_HOST, MAX_HEADERS};
 use crate::meter::Meter;
 use crate::request::{BodyStream, Payload, Request};
 use crate::upload::BodyError;
@@ -29,12 +29,12 @@ use crate::upload::BodyError;
 /// What registries see of us.
 const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"));
 
-/// The connections of one set of trusted certificates, and who counts what goes over them.
+/// The connections of one set of trusted certificates, apart for each reach, and who counts what
+/// goes over them.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: reqwest::Client,
+    http: Vec<(Reach, reqwest::Client)>,
     timeouts: Timeouts,
-    named_by: NamedBy,
     meter: Arc<Meter>,
 }
 
@@ -61,11 +61,7 @@ pub(crate) fn with_certificates(
 }
 
 impl Transport {
-    pub(crate) fn new(
-        roots: RootCertStore,
-        timeouts: Timeouts,
-        named_by: NamedBy,
-    ) -> Result<Self, String> {
+    pub(crate) fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -75,20 +71,28 @@ impl Transport {
         // One connection a stream: a slow layer then holds up no other one, and there is no
         // flow control of a second kind between source and target.
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        let http = reqwest::Client::builder()
-            .tls_backend_preconfigured(tls)
-            .http1_only()
-            .user_agent(USER_AGENT)
-            .redirect(Policy::none())
-            .referer(false)
-            .connect_timeout(timeouts.connect)
-            .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
-            .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-            .tcp_nodelay(true)
-            .dns_resolver(GuardedResolver(named_by))
-            .build()
-            .map_err(words_of)?;
-        Ok(Self { http, timeouts, named_by, meter: Arc::default() })
+        let connections = |reach| {
+            let builder = reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .http1_only()
+                .http1_max_headers(MAX_HEADERS)
+                .user_agent(USER_AGENT)
+                .redirect(Policy::none())
+                .referer(false)
+                // Bytes are taken as they come: nothing is unpacked, whatever a registry calls it.
+                .no_gzip()
+                .no_brotli()
+                .no_zstd()
+                .no_deflate()
+                .connect_timeout(timeouts.connect)
+                .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+                .tcp_nodelay(true)
+                .dns_resolver(GuardedResolver::new(reach));
+            builder.build().map(|http| (reach, http)).map_err(words_of)
+        };
+        let http = Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>()?;
+        Ok(Self { http, timeouts, meter: Arc::default() })
     }
 
     /// The same connections, counted by `meter`.
@@ -101,12 +105,14 @@ impl Transport {
     }
 
     /// Sends a request and waits for the head of its answer. Each status is an answer; an error
-    /// is none that came.
-    pub(crate) async fn send(&self, request: Request) -> Result<Answer, Error> {
-        guard::check(&request.url, self.named_by)
-            .map_err(|reason| request.error(ErrorKind::Denied, reason))?;
-        let Request { operation, registry, method, url, headers, payload } = request;
-        let builder = self.http.request(method, url.clone()).headers(headers);
+    /// is none that came, or a host out of reach.
+    pub(crate) async fn send(&self, request: Request, reach: Reach) -> Result<Answer, Error> {
+        guard::check(&request.url, reach)
+            .map_err(|refusal| request.error(ErrorKind::Denied, refusal.to_string()))?;
+        let Request { operation, registry, method, url, headers, payload, .. } = request;
+        let http = self.http.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
+        let http = http.expect("there are connections for each reach");
+        let builder = http.request(method, url.clone()).headers(headers);
         let failed =
             |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
         let given = if let Payload::Bytes(bytes) = &payload { bytes.len() } else { 0 };
@@ -140,6 +146,7 @@ impl Transport {
         Ok(Answer {
             status: body.status(),
             headers: body.headers().clone(),
+            from_neighbour: body.remote_addr().is_some_and(|peer| Reach::is_neighbour(peer.ip())),
             operation,
             registry,
             url,
@@ -159,7 +166,14 @@ impl Transport {
 }
 
 fn kind_of(error: &reqwest::Error) -> ErrorKind {
-    if error.is_builder() { ErrorKind::Malformed } else { ErrorKind::Unreachable }
+    let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
+    if error.is_builder() {
+        ErrorKind::Malformed
+    } else if causes.any(|cause| cause.is::<NotAsked>()) {
+        ErrorKind::Denied
+    } else {
+        ErrorKind::Unreachable
+    }
 }
 
 /// The innermost words of an error: what the system said, without the URL.

@@ -155,9 +155,8 @@ async fn a_wrong_identity_token_is_told_as_such() {
     assert_eq!(world.tokens(), 1);
 }
 
-/// Case 38.
 #[tokio::test]
-async fn an_endless_token_is_not_read_to_its_end() {
+async fn case_38_an_endless_token_is_not_read_to_its_end() {
     let registry = ScriptedRegistry::builder().bearer("u", "hunter2", HOUR).start().await;
     let world = World::new(registry, USER);
     world.registry.script(When::each(Method::GET, Kind::Token), Fault::Endless);
@@ -165,9 +164,8 @@ async fn an_endless_token_is_not_read_to_its_end() {
     assert_eq!((error.operation(), error.kind()), (Operation::FetchToken, ErrorKind::TooLarge));
 }
 
-/// Case 24.
 #[tokio::test]
-async fn no_error_shows_the_password() {
+async fn case_24_no_error_shows_the_password() {
     let registry = ScriptedRegistry::builder().bearer("u", "other", HOUR).start().await;
     let world = World::new(registry, USER);
     let error = world.look().await.unwrap_err();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, ForeignLayers, MediaType, Platform, Referrers, Scope};
+use copy::{Copier, ForeignLayers, Limits, MediaType, Platform, Referrers, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use rustls::ServerConfig;
@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
+use crate::audit::Destination;
 use crate::create_repository::CreateRepository;
 use crate::freshness::{Freshness, FreshnessError, Rule};
 use crate::front::callers::Callers;
@@ -41,6 +42,8 @@ pub(crate) struct Config {
     pub(crate) status: SocketAddr,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
+    /// Where the audit record goes.
+    pub(crate) audit: Destination,
     /// How long sources are believed.
     pub(crate) freshness: Freshness,
     /// Where replicas live.
@@ -69,12 +72,14 @@ pub(crate) struct Front {
 /// What is needed to talk to registries, for `serve` and `copy` alike.
 #[derive(Debug, Default)]
 pub(crate) struct Registries {
-    /// Those of which something must be said.
-    pub(crate) special: HashMap<Registry, RegistryConfig>,
+    /// Those that are named, and so may be on this machine or in a private network.
+    pub(crate) named: HashMap<Registry, RegistryConfig>,
     /// Who we are to them: a docker config, with the helpers that it names.
     pub(crate) credentials: DockerConfig,
     /// For targets that want a repository created before anything is pushed into it.
     pub(crate) create_repository: Option<CreateRepository>,
+    /// What one image may take.
+    pub(crate) limits: Limits,
 }
 
 #[derive(Deserialize)]
@@ -83,6 +88,8 @@ struct File {
     front: FrontFile,
     status: StatusFile,
     ledger: String,
+    #[serde(default)]
+    audit: Destination,
     #[serde(default)]
     queue: QueueFile,
     #[serde(default)]
@@ -104,6 +111,15 @@ struct RegistriesFile {
     credentials: Option<PathBuf>,
     #[serde(default)]
     target: CreationFile,
+    #[serde(default)]
+    copy: OnlyLimitsFile,
+}
+
+/// What `copy` needs of the section that is named like it.
+#[derive(Default, Deserialize)]
+struct OnlyLimitsFile {
+    #[serde(default)]
+    limits: LimitsFile,
 }
 
 /// What `copy` needs of the target.
@@ -144,6 +160,8 @@ struct RegistryFile {
     plain_http: bool,
     requests_per_second: Option<NonZeroU32>,
     requests_at_once: Option<NonZeroU16>,
+    #[serde(default)]
+    trusted_hosts: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -162,6 +180,32 @@ struct CopyFile {
     referrers: ReferrersFile,
     #[serde(default)]
     foreign_layers: ForeignLayers,
+    #[serde(default)]
+    limits: LimitsFile,
+}
+
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LimitsFile {
+    image_bytes: Option<NonZeroU64>,
+    layers: Option<NonZeroU32>,
+    manifests: Option<NonZeroU32>,
+}
+
+impl LimitsFile {
+    fn limits(self) -> Limits {
+        let Self { image_bytes, layers, manifests } = self;
+        let or = |set: Option<NonZeroU32>, usual: usize| {
+            set.map_or(usual, |set| usize::try_from(set.get()).unwrap_or(usize::MAX))
+        };
+        let usual = Limits::default();
+        Limits {
+            image_bytes: image_bytes.map_or(usual.image_bytes, NonZeroU64::get),
+            blobs: or(layers, usual.blobs),
+            manifests: or(manifests, usual.manifests),
+            ..usual
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -194,15 +238,19 @@ impl Config {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = parse_yaml(path)?;
         let target: TargetRoot = parse("target.root", &file.target.root)?;
+        let mut registries = load_registries(&file.registries, file.credentials.as_deref())?;
+        registries.name(target.registry());
         Ok(Self {
             front: load_front(&file.front)?,
             status: file.status.listen,
             ledger: load_ledger(&file.ledger, &file.queue)?,
+            audit: file.audit,
             freshness: Freshness::new(file.freshness)?,
             target: target.with_naming(file.target.naming),
             registries: Registries {
                 create_repository: file.target.create_repository,
-                ..load_registries(&file.registries, file.credentials.as_deref())?
+                limits: file.copy.limits.limits(),
+                ..registries
             },
             workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
             scope: file.copy.scope(),
@@ -212,22 +260,28 @@ impl Config {
 }
 
 impl Registries {
-    /// Reads only what is said of registries, credentials and creating repositories in the
-    /// configuration at `path`.
+    /// Reads only what is said of registries, credentials, creating repositories and limits in
+    /// the configuration at `path`.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: RegistriesFile = parse_yaml(path)?;
         let registries = load_registries(&file.registries, file.credentials.as_deref())?;
-        Ok(Self { create_repository: file.target.create_repository, ..registries })
+        let limits = file.copy.limits.limits();
+        Ok(Self { create_repository: file.target.create_repository, limits, ..registries })
+    }
+
+    /// Takes a registry for named that somebody wrote down, without more to say of it.
+    pub(crate) fn name(&mut self, registry: &Registry) {
+        self.named.entry(registry.clone()).or_default();
     }
 
     /// A copier that knows them, of what is in `scope`.
     pub(crate) fn copier(self, scope: Scope) -> Result<Copier, registry::ConfigError> {
         let client = Client::new(ClientConfig {
-            registries: self.special,
+            registries: self.named,
             credentials: Arc::new(self.credentials),
             ..ClientConfig::default()
         })?;
-        let copier = Copier::new(client, copy::Limits::default()).with_scope(scope);
+        let copier = Copier::new(client, self.limits).with_scope(scope);
         Ok(match self.create_repository {
             Some(create) => copier.with_repositories(Arc::new(create)),
             None => copier,
@@ -269,7 +323,7 @@ fn load_registries(
     files: &BTreeMap<String, RegistryFile>,
     credentials: Option<&Path>,
 ) -> Result<Registries, ConfigError> {
-    let mut special = HashMap::new();
+    let mut named = HashMap::new();
     for (name, file) in files {
         let registry: Registry = parse("registries", name)?;
         let ca_pem = match &file.ca {
@@ -281,8 +335,13 @@ fn load_registries(
             plain_http: file.plain_http,
             requests_per_second: file.requests_per_second,
             requests_at_once: file.requests_at_once,
+            trusted_hosts: file
+                .trusted_hosts
+                .iter()
+                .map(|host| parse("registries.HOST.trusted_hosts", host))
+                .collect::<Result<_, _>>()?,
         };
-        if special.insert(registry, config).is_some() {
+        if named.insert(registry, config).is_some() {
             return Err(ConfigError::Twice { registry: name.clone() });
         }
     }
@@ -291,7 +350,7 @@ fn load_registries(
             .map_err(|error| unusable("credentials", path, &error))?,
         None => DockerConfig::default(),
     };
-    Ok(Registries { special, credentials, create_repository: None })
+    Ok(Registries { named, credentials, ..Registries::default() })
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {

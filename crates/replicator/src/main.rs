@@ -3,6 +3,7 @@
 //! Trigger -> [`front`] -> [`ledger`] -> [`workers`] -> copy engine -> [`ledger`] -> receipt.
 //! Two flows that meet in the ledger alone: the front never copies, a copy never answers.
 
+mod audit;
 mod board;
 mod cli;
 mod clock;
@@ -23,7 +24,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use copy::{Copier, CopyError, Limits, Scope, Verifier};
+use copy::{Copier, CopyError, Scope};
 use protocol::ImageReference;
 use registry::Retry;
 use tracing_subscriber::EnvFilter;
@@ -54,13 +55,13 @@ fn run(command: Command) -> Exit {
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
         Command::Copy { source, target, config, scope, repair } => {
-            match copier(config.as_deref(), scope.into()) {
+            match copier(config.as_deref(), &[&source, &target], scope.into()) {
                 Ok(copier) => runtime.block_on(copy_one(&copier, source, target, repair)),
                 Err(exit) => exit,
             }
         }
         Command::Verify { target, quick, config } => {
-            match copier(config.as_deref(), Scope::default()) {
+            match copier(config.as_deref(), &[&target], Scope::default()) {
                 Ok(copier) => runtime.block_on(verify_one(&copier, target, quick)),
                 Err(exit) => exit,
             }
@@ -68,11 +69,13 @@ fn run(command: Command) -> Exit {
     }
 }
 
-/// What the commands of a person ask registries with.
-fn copier(config: Option<&Path>, scope: Scope) -> Result<Copier, Exit> {
+/// What the commands of a person ask registries with. Where a person says to go, we may go.
+fn copier(config: Option<&Path>, images: &[&ImageReference], scope: Scope) -> Result<Copier, Exit> {
     let registries = config.map(Registries::load).transpose();
     let registries = registries.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
-    let copier = registries.unwrap_or_default().copier(scope);
+    let mut registries = registries.unwrap_or_default();
+    images.iter().for_each(|image| registries.name(image.registry()));
+    let copier = registries.copier(scope);
     copier.map_err(|error| fail(Exit::Failed, &error.to_string()))
 }
 
@@ -100,7 +103,7 @@ async fn copy_one(
 }
 
 async fn verify_one(copier: &Copier, target: ImageReference, quick: bool) -> Exit {
-    let verifier = Verifier::new(copier.client().clone(), Limits::default());
+    let verifier = copier.verifier();
     let report = match quick {
         false => verifier.verify(&target).await,
         true => verifier.verify_quick(&target).await,
@@ -122,8 +125,9 @@ fn fail_for(error: &CopyError) -> Exit {
     fail(exit, &error.to_string())
 }
 
-/// Logs go to standard error: JSON lines for `serve`, plain text for commands of a person. The
-/// module that writes a line is left out: `target` is the image at the target.
+/// Logs go to standard error, since standard output is the audit record's: JSON lines for `serve`,
+/// plain text for commands of a person. The module that writes a line is left out: `target` is the
+/// image at the target.
 fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&cli.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);

@@ -41,6 +41,7 @@ struct Shared {
     copy_seconds: Histogram,
     copied_bytes: Counter,
     copies_running: Gauge,
+    audit_missed: Counter,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -113,6 +114,12 @@ impl Default for Metrics {
         );
         let copies_running = Gauge::default();
         registry.register("copies_running", "Copies under way", copies_running.clone());
+        let audit_missed = Counter::default();
+        registry.register(
+            "audit_lines_missed",
+            "Lines that are missing in the audit record",
+            audit_missed.clone(),
+        );
         let shared = Shared {
             registry,
             triggers,
@@ -123,6 +130,7 @@ impl Default for Metrics {
             copy_seconds,
             copied_bytes,
             copies_running,
+            audit_missed,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -161,6 +169,19 @@ impl Metrics {
         }
         self.shared.copy_seconds.observe(took.as_secs_f64());
         self.shared.copied_bytes.inc_by(bytes_moved);
+    }
+
+    /// Lines of the audit record could not be written.
+    pub(crate) fn audit_missed(&self, lines: u64) {
+        self.shared.audit_missed.inc_by(lines);
+    }
+
+    /// What happened, without how things stand: for tests of who counts.
+    #[cfg(test)]
+    pub(crate) fn counted(&self) -> String {
+        let mut text = String::new();
+        encode(&mut text, &self.shared.registry).unwrap();
+        text
     }
 
     /// The text of `/metrics`, with how things stand at the `moment`.

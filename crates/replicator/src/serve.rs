@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::{Audit, Destination};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
@@ -38,6 +39,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     let ledger = Ledger::open(config.ledger, Clock::system()).await?;
     let board = Board::default();
     let metrics = Metrics::default();
+    let (audit, writing) = config
+        .audit
+        .open()
+        .and_then(|output| Audit::begin(output, metrics.clone()))
+        .map_err(|error| ServeError::Audit { destination: config.audit, error })?;
     let target = Arc::new(config.target);
     let copier = config.registries.copier(config.scope)?.with_origins(ledger.places());
 
@@ -64,6 +70,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         board: board.clone(),
         target: Arc::clone(&target),
         metrics: metrics.clone(),
+        audit: audit.clone(),
     };
     let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
     let api = Api {
@@ -73,6 +80,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         freshness: Arc::new(config.freshness),
         callers: config.front.callers,
         metrics,
+        audit: audit.clone(),
     };
     if let Ok(address) = front.address() {
         tracing::info!(front = %address, status = %config.status, "ready");
@@ -103,6 +111,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
             "the ledger did not answer in time: what was held is free when its lease ends"
         );
     }
+    audit.close(writing).await;
     tracing::info!("ended");
     Ok(())
 }
@@ -127,6 +136,14 @@ pub(crate) enum ServeError {
     /// The registry client could not be made.
     #[error(transparent)]
     Client(#[from] registry::ConfigError),
+    /// The audit record cannot be written.
+    #[error("audit: {destination} cannot be written: {error}")]
+    Audit {
+        /// Where it goes.
+        destination: Destination,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// An address is in use, or not ours.
     #[error("cannot listen on {address}: {error}")]
     Bind {

@@ -9,6 +9,8 @@ use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::audit::Audit;
+use crate::audit::entry::CopyEnded;
 use crate::board::Board;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
@@ -39,6 +41,8 @@ pub(crate) struct Workers {
     pub(crate) target: Arc<TargetRoot>,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What is kept of each copy.
+    pub(crate) audit: Audit,
 }
 
 /// How the workers are told to end.
@@ -102,6 +106,8 @@ impl Workers {
             Settlement::Copied { .. } | Settlement::HandedBack => (settlement.as_str(), None),
         };
         self.metrics.copy_ends(result, failed, took, bytes_moved);
+        let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved);
+        self.audit.record(self.ledger.now(), ended);
     }
 
     async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {

@@ -6,20 +6,22 @@ use http_auth::parse_challenges;
 /// A challenge that we can answer. Bearer is taken where both are offered: its tokens are
 /// narrow and short-lived.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Challenge {
+pub(crate) enum Challenge {
     Basic,
     Bearer(Realm),
 }
 
 /// Where tokens come from, in the registry's words.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Realm {
-    pub(super) url: String,
-    pub(super) service: Option<String>,
+pub(crate) struct Realm {
+    pub(crate) url: String,
+    pub(crate) service: Option<String>,
+    /// Whether a neighbour of ours named it.
+    pub(crate) named_by_neighbour: bool,
 }
 
 impl Challenge {
-    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+    pub(crate) fn of(headers: &HeaderMap, from_neighbour: bool) -> Option<Self> {
         let mut found = None;
         for value in headers.get_all(header::WWW_AUTHENTICATE) {
             let Ok(challenges) = parse_challenges(value.to_str().unwrap_or_default()) else {
@@ -33,7 +35,9 @@ impl Challenge {
                 };
                 if challenge.scheme.eq_ignore_ascii_case("bearer") {
                     if let Some(url) = parameter("realm") {
-                        return Some(Self::Bearer(Realm { url, service: parameter("service") }));
+                        let service = parameter("service");
+                        let named_by_neighbour = from_neighbour;
+                        return Some(Self::Bearer(Realm { url, service, named_by_neighbour }));
                     }
                 } else if challenge.scheme.eq_ignore_ascii_case("basic") {
                     found = Some(Self::Basic);
@@ -53,7 +57,7 @@ mod tests {
         for value in values {
             headers.append(header::WWW_AUTHENTICATE, value.parse().unwrap());
         }
-        Challenge::of(&headers)
+        Challenge::of(&headers, false)
     }
 
     #[test]
@@ -62,6 +66,7 @@ mod tests {
         let realm = Realm {
             url: "https://auth.docker.io/token".to_owned(),
             service: Some("registry.docker.io".to_owned()),
+            named_by_neighbour: false,
         };
         assert_eq!(challenge(&[docker]), Some(Challenge::Bearer(realm)));
     }

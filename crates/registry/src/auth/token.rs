@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::Realm;
-use super::{basic, sensitive};
+use super::{basic, pairs, sensitive};
 use crate::cache::{Cache, Found};
 use crate::config::Endpoint;
 use crate::credentials::{Credential, Fingerprint};
@@ -118,6 +118,14 @@ async fn fetch(
             ));
         }
     }
+    if credential.is_some() && !may_have_secrets(asker.home, &url) {
+        let realm = url.host_str().unwrap_or_default();
+        let message = format!(
+            "its tokens come from {realm}, which is another site: our credentials go there only if \
+             it is in the `trusted_hosts` of this registry"
+        );
+        return Err(failed(ErrorKind::Denied, &message));
+    }
     let request = match credential {
         Some(Credential::Identity(token)) => refresh_request(asker, url, realm, scope, token),
         Some(Credential::Basic { user, password }) => get_request(asker, url, realm, scope)
@@ -125,7 +133,8 @@ async fn fetch(
         None => get_request(asker, url, realm, scope),
     };
     // The realm is where this secret is for: redirects from there do not take it along.
-    let realm_home = Endpoint::of(&request.url);
+    let realm_home = asker.home.at(&request.url);
+    let request = request.named_by_neighbour(realm.named_by_neighbour);
     let answer = redirect::follow(asker.transport, &realm_home, request).await?;
     if !answer.status.is_success() {
         let (status, url) = (answer.status, answer.url.clone());
@@ -141,6 +150,12 @@ async fn fetch(
         failed(ErrorKind::Malformed, "the token endpoint answered without a token")
     })?;
     Ok((token, Instant::now() + life))
+}
+
+/// Whether a registry's credentials may go to a token endpoint that it names.
+fn may_have_secrets(registry: &Endpoint, realm: &Url) -> bool {
+    let host = realm.host_str().unwrap_or_default();
+    registry.owns(realm) || pairs::belong_together(registry.host(), host)
 }
 
 fn get_request(asker: &Asker<'_>, mut url: Url, realm: &Realm, scope: &Scope) -> Request {
@@ -196,7 +211,7 @@ struct Reply {
 }
 
 /// The token, and how long it is to be used from `answered` on.
-fn read(body: &[u8], answered: SystemTime) -> Option<(HeaderValue, Duration)> {
+pub(crate) fn read(body: &[u8], answered: SystemTime) -> Option<(HeaderValue, Duration)> {
     let reply: Reply = serde_json::from_slice(body).ok()?;
     let given = |text: Option<String>| text.filter(|text| !text.is_empty());
     let text = given(reply.token).or_else(|| given(reply.access_token))?;

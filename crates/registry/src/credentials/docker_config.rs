@@ -264,9 +264,9 @@ mod tests {
         }
     }
 
-    /// Case 21: a secret goes to the very host that it is for.
+    /// A secret goes to the very host that it is for.
     #[test]
-    fn hosts_match_exactly() {
+    fn case_21_hosts_match_exactly() {
         let config = r#"{"auths":{"r.example:5000":{"username":"u","password":"p"}},
             "credHelpers":{"h.example:5000":"x"}}"#;
         assert_eq!(user(config, "r.example:5000", "a").as_deref(), Some("u"));
@@ -324,9 +324,8 @@ mod tests {
         }
     }
 
-    /// Case 24.
     #[test]
-    fn neither_errors_nor_debug_show_a_secret() {
+    fn case_24_neither_errors_nor_debug_show_a_secret() {
         let config = r#"{"auths":{"r.example":{"username":"u","password":"hunter2"}}}"#;
         assert!(!format!("{:?}", DockerConfig::parse(config).unwrap()).contains("hunter2"));
         for broken in [

@@ -14,7 +14,7 @@
 mod open;
 mod portions;
 mod send;
-mod status;
+pub(crate) mod status;
 
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ pub struct Upload {
     registry: Registry,
     repository: Repository,
     /// Where the next request goes: each answer may name another place.
-    location: Url,
+    location: Location,
     /// The smallest portion that the registry wants, unless it is the last one.
     min_chunk_bytes: u64,
     complete: bool,
@@ -63,8 +63,15 @@ pub struct Upload {
     _permit: Option<Permit>,
 }
 
+/// Where an upload goes on.
+#[derive(Clone)]
+struct Location {
+    url: Url,
+    named_by_neighbour: bool,
+}
+
 /// Where an upload goes on, by the Location of an answer; None where there is none.
-fn location_of(site: &Site, answer: &Answer) -> Option<Result<Url, Error>> {
+fn location_of(site: &Site, answer: &Answer) -> Option<Result<Location, Error>> {
     let location = answer.header(header::LOCATION.as_str())?;
     let Ok(location) = answer.url.join(location) else {
         let message = "an upload whose Location is no URL";
@@ -77,7 +84,15 @@ fn location_of(site: &Site, answer: &Answer) -> Option<Result<Url, Error>> {
                        has to be told its own URL (X-Forwarded-Proto)";
         return Some(Err(answer.error(ErrorKind::Denied, message)));
     }
-    Some(Ok(location))
+    Some(Ok(Location { url: location, named_by_neighbour: answer.from_neighbour }))
+}
+
+impl Upload {
+    /// A request about it.
+    fn request(&self, operation: Operation, method: Method) -> Request {
+        let Location { url, named_by_neighbour } = self.location.clone();
+        Request::new(operation, &self.registry, method, url).named_by_neighbour(named_by_neighbour)
+    }
 }
 
 impl Drop for Upload {
@@ -88,11 +103,9 @@ impl Drop for Upload {
         if self.complete {
             return;
         }
-        let (client, site, location) =
-            (self.client.clone(), self.site.clone(), self.location.clone());
+        let (client, site) = (self.client.clone(), self.site.clone());
         let known = self.known.clone();
-        let request =
-            Request::new(Operation::CancelUpload, &self.registry, Method::DELETE, location);
+        let request = self.request(Operation::CancelUpload, Method::DELETE);
         let scope = Scope::push(&self.repository);
         runtime.spawn(async move {
             let cancelled = Box::pin(client.once(&site, request, Some(&scope)));

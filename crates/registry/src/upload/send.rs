@@ -5,7 +5,6 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use http::header::{CONTENT_RANGE, CONTENT_TYPE};
 use http::{HeaderValue, Method, StatusCode};
-use url::Url;
 
 use super::{BodyError, Portion, Upload, status};
 use crate::answer::Answer;
@@ -29,7 +28,7 @@ impl Upload {
         E: Into<BodyError>,
     {
         let payload = stream(blob.size, body);
-        let request = self.request(Method::PUT, self.closing(blob)).with_payload(payload);
+        let request = self.closing(blob).with_payload(payload);
         match self.send(request).await {
             Ok(answer) => self.committed(&answer),
             Err(error) => {
@@ -48,7 +47,7 @@ impl Upload {
         E: Into<BodyError>,
     {
         let end = from.saturating_add(length);
-        let request = self.request(Method::PATCH, self.location.clone());
+        let request = self.octets(Method::PATCH);
         // Both ends belong to it.
         let range = HeaderValue::from_str(&format!("{from}-{}", end.saturating_sub(1)))
             .map_err(|_| request.error(ErrorKind::Malformed, "the range is no header"))?;
@@ -68,14 +67,12 @@ impl Upload {
 
     /// Commits a blob all of whose bytes the registry holds: all that a blob without any needs.
     pub async fn finish(&mut self, blob: &Descriptor) -> Result<(), Error> {
-        let request = self.request(Method::PUT, self.closing(blob));
-        let answer = self.send(request).await?;
+        let answer = self.send(self.closing(blob)).await?;
         self.committed(&answer)
     }
 
-    fn request(&self, method: Method, url: Url) -> Request {
-        Request::new(Operation::PutBlob, &self.registry, method, url)
-            .with_header(CONTENT_TYPE, OCTETS)
+    fn octets(&self, method: Method) -> Request {
+        self.request(Operation::PutBlob, method).with_header(CONTENT_TYPE, OCTETS)
     }
 
     async fn send(&self, request: Request) -> Result<Answer, Error> {
@@ -83,10 +80,11 @@ impl Upload {
         Box::pin(self.client.once(&self.site, request, Some(&scope))).await
     }
 
-    fn closing(&self, blob: &Descriptor) -> Url {
-        let mut url = self.location.clone();
-        url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
-        url
+    /// The request that commits the blob.
+    fn closing(&self, blob: &Descriptor) -> Request {
+        let mut request = self.octets(Method::PUT);
+        request.url.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
+        request
     }
 
     fn committed(&mut self, answer: &Answer) -> Result<(), Error> {

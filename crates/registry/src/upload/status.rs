@@ -3,16 +3,15 @@
 use http::{Method, header};
 
 use super::{Upload, location_of};
-use crate::answer::Answer;
+use crate::answer::{Answer, number};
 use crate::error::{Error, ErrorKind, Operation};
-use crate::request::{Request, Scope};
+use crate::request::Scope;
 
 impl Upload {
     /// How many bytes the registry holds; None where it does not know, or no longer knows, this
     /// upload, or none of it is worth going on with. An error says that it cannot be asked now.
     pub async fn held(&mut self) -> Result<Option<u64>, Error> {
-        let operation = Operation::UploadStatus;
-        let request = Request::new(operation, &self.registry, Method::GET, self.location.clone());
+        let request = self.request(Operation::UploadStatus, Method::GET);
         let scope = Scope::push(&self.repository);
         let answer = match self.client.request(&self.site, request, Some(&scope)).await {
             Ok(answer) => answer,
@@ -63,11 +62,9 @@ pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<u64, Error> 
 }
 
 /// The number of bytes that `0-<last>` names. Some registries write a unit before it.
-fn parse_range(value: &str) -> Option<u64> {
+pub(crate) fn parse_range(value: &str) -> Option<u64> {
     let value = value.trim();
-    let last = value.strip_prefix("bytes=").unwrap_or(value).strip_prefix("0-")?;
-    let is_number = last.bytes().all(|byte| byte.is_ascii_digit());
-    last.parse::<u64>().ok().filter(|_| is_number)?.checked_add(1)
+    number(value.strip_prefix("bytes=").unwrap_or(value).strip_prefix("0-")?)?.checked_add(1)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -58,6 +58,8 @@ impl Installation {
         let process = Command::new(&self.binary)
             .args(["--log", "error", "serve", "--config"])
             .arg(self.folder.path().join("config.yaml"))
+            // The audit record, of which each answer is a line.
+            .stdout(Stdio::null())
             .spawn()
             .expect("the replicator starts");
         let replicator = Replicator { process };

@@ -32,6 +32,7 @@ registries:
     plain_http: true
     requests_per_second: 20
     requests_at_once: 3
+    trusted_hosts: [auth.corp, 'cdn.corp:8443']
 credentials: DIR/config.json
 copy:
   workers: 7
@@ -39,6 +40,10 @@ copy:
   referrers:
     artifact_types: [application/spdx+json]
   foreign_layers: skip
+  limits:
+    image_bytes: 50000000000
+    layers: 200
+    manifests: 20
 drain_ms: 1500
 ";
 
@@ -77,12 +82,19 @@ fn a_whole_configuration_is_read() {
     assert_eq!(config.scope.referrers, Referrers::OfTypes(types));
     assert_eq!(config.scope.foreign_layers, ForeignLayers::Skip);
     assert!(config.registries.create_repository.is_some());
-    let special = &config.registries.special;
-    assert!(special[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
-    let plain = &special[&"plain.corp:5000".parse().unwrap()];
+    let limits = config.registries.limits;
+    assert_eq!((limits.image_bytes, limits.blobs, limits.manifests), (50_000_000_000, 200, 20));
+    let named = &config.registries.named;
+    // The target's registry is named by its root.
+    assert!(named.contains_key(&"registry.corp".parse().unwrap()));
+    assert_eq!(named.len(), 3);
+    assert!(named[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
+    let plain = &named[&"plain.corp:5000".parse().unwrap()];
     assert!(plain.plain_http);
     assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
     assert_eq!(plain.requests_at_once.map(u16::from), Some(3));
+    let trusted = ["auth.corp", "cdn.corp:8443"].map(|host| host.parse().unwrap());
+    assert_eq!(plain.trusted_hosts, trusted);
 }
 
 #[test]
@@ -92,6 +104,7 @@ fn what_is_left_out_has_a_default() {
     let config = load(&format!("{}{}", &CONFIG[..queue], &CONFIG[target..end])).unwrap();
     assert_eq!(config.freshness, Freshness::default());
     assert_eq!(config.ledger.max_waiting, 100_000);
+    assert_eq!(config.audit, Destination::Stdout);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
     assert_eq!(config.scope.platforms, []);
     assert_eq!(config.scope.referrers, Referrers::All);
@@ -102,6 +115,14 @@ fn what_is_left_out_has_a_default() {
 fn referrers_can_be_left_out() {
     let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
     assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
+}
+
+#[test]
+fn the_audit_record_can_go_to_a_file() {
+    let to = |audit: &str| load(&CONFIG.replace("queue:", &format!("audit: {audit}\nqueue:")));
+    assert_eq!(to("/var/log/a").unwrap().audit, Destination::File("/var/log/a".into()));
+    let error = to("nowhere").unwrap_err();
+    assert!(error.contains("'nowhere' is neither 'stdout' nor"), "{error}");
 }
 
 /// A helper is looked for when it is needed; what can be no helper's name is an error at once.
@@ -135,6 +156,8 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("{repository}", "app"),
         CONFIG.replace("[aws, ecr, create-repository, --repository-name, '{repository}']", "[]"),
         CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
+        CONFIG.replace("auth.corp", "https://auth.corp"),
+        CONFIG.replace("layers: 200", "layers: 0"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

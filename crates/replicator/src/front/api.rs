@@ -15,6 +15,8 @@ use super::answer::{
     Answer, Question, answer_direct, as_asked_for, crowded, full_queue, not_a_replica, unavailable,
 };
 use super::callers::Callers;
+use crate::audit::Audit;
+use crate::audit::entry::Decision;
 use crate::board::Board;
 use crate::freshness::Freshness;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
@@ -39,6 +41,8 @@ pub(crate) struct Api {
     pub(crate) callers: Callers,
     /// What is counted.
     pub(crate) metrics: Metrics,
+    /// What is kept of each answer.
+    pub(crate) audit: Audit,
 }
 
 impl Api {
@@ -73,18 +77,20 @@ impl Api {
 
     async fn answer_trigger(&self, caller: &str, repository: &str, tag: &str) -> Reply {
         let begin = Instant::now();
-        let (verb, answer) = match Trigger::decode(repository, tag) {
-            Ok(trigger) => (trigger.verb.as_str(), self.answer(caller, &trigger).await),
+        let trigger = Trigger::decode(repository, tag);
+        let answer = match &trigger {
+            Ok(trigger) => self.answer(caller, trigger).await,
             Err(error) => {
                 let message = format!("the replicator does not understand the question: {error}");
-                ("none", Err(Refusal::new(RefusalCode::Malformed, "", message)))
+                Err(Refusal::new(RefusalCode::Malformed, "", message))
             }
         };
-        let result = match &answer {
-            Ok(receipt) => receipt.state.as_str(),
-            Err(refusal) => refusal.code.as_str(),
-        };
-        self.metrics.trigger(verb, result, begin.elapsed());
+        let took = begin.elapsed();
+        let trigger = trigger.as_ref().ok();
+        let decision = Decision::new(caller, trigger, &answer, took);
+        let verb = trigger.map_or("none", |trigger| trigger.verb.as_str());
+        self.metrics.trigger(verb, decision.result(), took);
+        self.audit.record(self.ledger.now(), decision);
         match answer {
             Ok(receipt) => receipt_reply(&receipt),
             Err(refusal) => refusal_reply(&refusal),

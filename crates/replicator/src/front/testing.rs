@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::api::Api;
 use super::callers::Callers;
 use super::listener::Listener;
+use crate::audit::testing::Recorded;
 use crate::board::Board;
 use crate::freshness::Freshness;
 use crate::ledger::Ledger;
@@ -26,6 +27,7 @@ pub(crate) fn api(ledger: &Ledger, target: &str, freshness: Freshness) -> Api {
         callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
         freshness: Arc::new(freshness),
         metrics: Metrics::default(),
+        audit: Recorded::new().audit,
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
 use tempfile::TempDir;
 
+use super::api::Api;
 use super::listener::Listener;
 use super::testing::{self, api};
+use crate::audit::testing::Recorded;
 use crate::clock::Clock;
 use crate::freshness::Freshness;
 use crate::ledger::record::Settlement;
@@ -23,6 +25,7 @@ struct Front {
     front: testing::Front,
     url: String,
     metrics: Metrics,
+    recorded: Recorded,
     _directory: TempDir,
 }
 
@@ -48,10 +51,14 @@ impl Front {
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
         let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
-        let api = api(&ledger, "registry.corp/mirror", Freshness::default());
+        let recorded = Recorded::new();
+        let api = Api {
+            audit: recorded.audit.clone(),
+            ..api(&ledger, "registry.corp/mirror", Freshness::default())
+        };
         let metrics = api.metrics.clone();
         let front = testing::Front::start_with(api, change).await;
-        Self { ledger, front, url, metrics, _directory: directory }
+        Self { ledger, front, url, metrics, recorded, _directory: directory }
     }
 
     /// Settles what waits first as a worker does that has copied it.
@@ -173,4 +180,25 @@ async fn a_full_queue_is_a_clear_refusal_and_what_is_known_is_answered_as_ever()
     front.copy_next().await;
     assert_eq!(front.trigger("start", "nginx:2").await.unwrap().state, ReplicaState::Copying);
     assert_eq!(front.trigger("replica", "nginx:1").await.unwrap().state, ReplicaState::Present);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_answer_is_in_the_audit_record_with_who_asked() {
+    let front = Front::start().await;
+    front.trigger("start", "nginx:1.27").await.unwrap();
+    front.trigger("replica", "nginx:1.27").await.unwrap_err();
+    front.ask("v1/replica/shop/nginx:1", "secret").await.unwrap_err();
+    front.ask("v1/replica/shop/tag/docker.io/library/nginx:1", "wrong").await.unwrap_err();
+    let lines = front.recorded.lines();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| {
+            ["kind", "caller", "namespace", "source", "result"].map(|key| line[key].as_str())
+        })
+        .collect();
+    let nginx = Some("docker.io/library/nginx:1.27");
+    let asked = |source: Option<&'static str>, result| {
+        [Some("decision"), Some("policy"), source.map(|_| "shop"), source, Some(result)]
+    };
+    assert_eq!(told, [asked(nginx, "copying"), asked(nginx, "pending"), asked(None, "malformed")]);
 }

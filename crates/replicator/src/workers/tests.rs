@@ -11,6 +11,7 @@ use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::audit::testing::Recorded;
 use crate::clock::{Clock, Timestamp};
 use crate::freshness::Freshness;
 use crate::front::testing::{Front, api};
@@ -72,6 +73,7 @@ impl World {
             board: api.board.clone(),
             target: Arc::clone(&api.target),
             metrics: api.metrics.clone(),
+            audit: api.audit.clone(),
         };
         let front = Front::start(api).await;
         let stop = Stop::default();
@@ -127,12 +129,14 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     let image = fast.reference("app:v1");
     want(&image).await;
 
+    let recorded = Recorded::new();
     let workers = Workers {
         ledger: ledger.clone(),
         copier: Copier::new(client(&[&stuck, &fast, &home]), copy::Limits::default()),
         board: Board::default(),
         target: Arc::new(target.clone()),
         metrics: Metrics::default(),
+        audit: recorded.audit.clone(),
     };
     let stop = Stop::default();
     let running = tokio::spawn(workers.run(3, stop.clone()));
@@ -147,4 +151,9 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     stop.claiming.cancel();
     stop.copying.cancel();
     running.await.unwrap();
+    let lines = recorded.lines();
+    let copied = lines.iter().find(|line| line["result"] == "copied").unwrap();
+    assert_eq!((&copied["kind"], &copied["namespace"]), (&"copy".into(), &"shop".into()));
+    assert_eq!(copied["source"], image.to_string());
+    assert!(copied["bytes_moved"].as_u64() > Some(0), "{copied}");
 }

@@ -162,8 +162,12 @@ async fn a_long_queue_of_one_registry_hides_no_other(store: &Fixture) {
     let ledger = store.open().await;
     let asked = (0..600).map(|number| {
         let ledger = ledger.clone();
-        // Some may have to be asked for twice: a burst of writes has a time limit.
-        tokio::spawn(async move { while ledger.want(ask(&number.to_string())).await.is_err() {} })
+        // Some have to be asked for again: a burst of writes has a limit.
+        tokio::spawn(async move {
+            while ledger.want(ask(&number.to_string())).await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        })
     });
     for asked in asked.collect::<Vec<_>>() {
         asked.await.unwrap();

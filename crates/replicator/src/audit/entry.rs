@@ -1,0 +1,206 @@
+//! What a line of the audit record says. A field is left out where it has nothing to say; readers
+//! ignore fields that they do not know. What means something else gets another version.
+
+use std::time::Duration;
+
+use protocol::{Receipt, Refusal, Side, Trigger};
+use serde::ser::Error as _;
+use serde::{Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Iso8601;
+use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
+
+use crate::clock::Timestamp;
+use crate::ledger::record::{Failure, Record, Settlement};
+
+/// The schema and its version.
+const SCHEMA: &str = "image-replicator/v1";
+
+/// RFC 3339 with milliseconds, so that times sort as text.
+const RFC3339_MS: EncodedConfig = Config::DEFAULT
+    .set_time_precision(TimePrecision::Second { decimal_digits: std::num::NonZeroU8::new(3) })
+    .encode();
+
+/// One line.
+#[derive(Debug, Serialize)]
+pub(crate) struct Entry {
+    audit: &'static str,
+    #[serde(serialize_with = "rfc3339")]
+    time: Timestamp,
+    #[serde(flatten)]
+    event: Event,
+}
+
+impl Entry {
+    pub(super) fn new(time: Timestamp, event: Event) -> Self {
+        Self { audit: SCHEMA, time, event }
+    }
+
+    pub(super) fn time(&self) -> Timestamp {
+        self.time
+    }
+}
+
+/// What happened.
+#[derive(Debug, Serialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub(crate) enum Event {
+    /// A trigger was answered.
+    Decision(Decision),
+    /// A copy ended.
+    Copy(CopyEnded),
+    /// Lines are missing before this one.
+    Gap {
+        /// How many.
+        missed: u64,
+    },
+}
+
+/// A trigger, and what was answered.
+#[derive(Debug, Serialize)]
+pub(crate) struct Decision {
+    /// Who asked, by the name that it proved.
+    caller: String,
+    #[serde(flatten)]
+    question: Option<Question>,
+    /// A state of a receipt, or the code of a refusal.
+    result: &'static str,
+    /// Where the replica is, or will be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(flatten)]
+    reason: Reason,
+    #[serde(serialize_with = "milliseconds")]
+    duration_ms: Duration,
+}
+
+/// What was asked, if it could be read.
+#[derive(Debug, Serialize)]
+struct Question {
+    namespace: String,
+    verb: &'static str,
+    source: String,
+}
+
+/// Why there is no replica.
+#[derive(Debug, Default, Serialize)]
+struct Reason {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    side: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<String>,
+}
+
+/// A copy, and what came of it.
+#[derive(Debug, Serialize)]
+pub(crate) struct CopyEnded {
+    /// The namespace that asked for it.
+    namespace: String,
+    source: String,
+    target: String,
+    result: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    #[serde(flatten)]
+    reason: Reason,
+    #[serde(serialize_with = "milliseconds")]
+    duration_ms: Duration,
+    /// Of blobs, to the target.
+    bytes_moved: u64,
+}
+
+impl Decision {
+    /// What `caller` was answered; `trigger` is None where the question could not be read.
+    pub(crate) fn new(
+        caller: &str,
+        trigger: Option<&Trigger>,
+        answer: &Result<Receipt, Refusal>,
+        took: Duration,
+    ) -> Self {
+        let (result, receipt, reason) = match answer {
+            Ok(receipt) => (receipt.state.as_str(), Some(receipt), Reason::default()),
+            Err(refusal) => {
+                (refusal.code.as_str(), None, Reason::new(refusal.side, &refusal.message))
+            }
+        };
+        Self {
+            caller: caller.to_owned(),
+            question: trigger.map(|trigger| Question {
+                namespace: trigger.namespace.to_string(),
+                verb: trigger.verb.as_str(),
+                source: trigger.source.to_string(),
+            }),
+            result,
+            target: receipt.map(|receipt| receipt.target.to_string()),
+            digest: receipt.and_then(|receipt| Some(receipt.digest.as_ref()?.to_string())),
+            reason,
+            duration_ms: took,
+        }
+    }
+
+    /// The answer in one word.
+    pub(crate) fn result(&self) -> &'static str {
+        self.result
+    }
+}
+
+impl CopyEnded {
+    /// What came of a copy of what `record` is about.
+    pub(crate) fn new(
+        record: &Record,
+        settlement: &Settlement,
+        result: &'static str,
+        took: Duration,
+        bytes_moved: u64,
+    ) -> Self {
+        let (digest, reason) = match settlement {
+            Settlement::Copied { digest, .. } => (Some(digest.to_string()), Reason::default()),
+            Settlement::Failed { failure: Failure { side, message, .. }, .. } => {
+                (None, Reason::new(Some(*side), message))
+            }
+            Settlement::HandedBack => (None, Reason::default()),
+        };
+        Self {
+            namespace: record.namespace.to_string(),
+            source: record.source.to_string(),
+            target: record.target.to_string(),
+            result,
+            digest,
+            reason,
+            duration_ms: took,
+            bytes_moved,
+        }
+    }
+}
+
+impl Reason {
+    fn new(side: Option<Side>, message: &str) -> Self {
+        Self { side: side.map(Side::as_str), message: Some(message.to_owned()) }
+    }
+}
+
+impl From<Decision> for Event {
+    fn from(decision: Decision) -> Self {
+        Self::Decision(decision)
+    }
+}
+
+impl From<CopyEnded> for Event {
+    fn from(copy: CopyEnded) -> Self {
+        Self::Copy(copy)
+    }
+}
+
+fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.as_ms()) * 1_000_000);
+    let time = time.map_err(S::Error::custom)?;
+    let text = time.format(&Iso8601::<RFC3339_MS>).map_err(S::Error::custom)?;
+    serializer.serialize_str(&text)
+}
+
+/// With microseconds behind the point: an answer takes less than one.
+fn milliseconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((duration.as_secs_f64() * 1e6).round() / 1e3)
+}
