@@ -22,17 +22,20 @@ use crate::config::Timeouts;
 use crate::error::{Error, ErrorKind};
 use crate::guard::{self, GuardedResolver, NotAsked, Reach};
 use crate::limits::{IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_PER_HOST, MAX_HEADERS};
+use crate::meter::Meter;
 use crate::request::{BodyStream, Payload, Request};
 use crate::upload::BodyError;
 
 /// What registries see of us.
 const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"));
 
-/// The connections of one set of trusted certificates, apart for each reach. Clones share them.
+/// The connections of one set of trusted certificates, apart for each reach, and who counts what
+/// goes over them. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
     http: Arc<RwLock<Connections>>,
     timeouts: Timeouts,
+    meter: Arc<Meter>,
 }
 
 /// The certificates that the system trusts; none where the system has none, as in an image
@@ -60,7 +63,16 @@ pub(crate) fn with_certificates(
 impl Transport {
     pub(crate) fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
         let http = Arc::new(RwLock::new(Connections::new(roots, timeouts)?));
-        Ok(Self { http, timeouts })
+        Ok(Self { http, timeouts, meter: Arc::default() })
+    }
+
+    /// The same connections, counted by `meter`.
+    pub(crate) fn counted_by(&self, meter: &Arc<Meter>) -> Self {
+        Self { meter: Arc::clone(meter), ..self.clone() }
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
     }
 
     /// Trusts these certificates in place of the former ones. Each request from now on, by whom
@@ -82,12 +94,14 @@ impl Transport {
         let builder = http.request(method, url.clone()).headers(headers);
         let failed =
             |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
+        let given = if let Payload::Bytes(bytes) = &payload { bytes.len() } else { 0 };
         let sent = match payload {
             Payload::Empty => self.answer_in_time(builder.header(header::CONTENT_LENGTH, 0)).await,
             Payload::Bytes(bytes) => self.answer_in_time(builder.body(bytes)).await,
             Payload::Stream { length, stream } => {
                 let watch = Watch::new();
-                let body = Watched { stream, left: length, watch: watch.clone() };
+                let meter = Arc::clone(&self.meter);
+                let body = Watched { stream, left: length, watch: watch.clone(), meter };
                 let builder = builder
                     .header(header::CONTENT_LENGTH, length)
                     .body(reqwest::Body::wrap_stream(body));
@@ -97,6 +111,8 @@ impl Transport {
                 }
             }
         };
+        let status = sent.as_ref().and_then(|sent| sent.as_ref().ok()).map(|body| body.status());
+        self.meter.answered(status);
         let body = match sent {
             Some(Ok(answer)) => answer,
             Some(Err(error)) => return Err(failed(kind_of(&error), words_of(error))),
@@ -105,6 +121,7 @@ impl Transport {
                 return Err(failed(ErrorKind::Timeout, format!("no sign of life for {idle} s")));
             }
         };
+        self.meter.wrote(given);
         Ok(Answer {
             status: body.status(),
             headers: body.headers().clone(),
@@ -114,6 +131,7 @@ impl Transport {
             url,
             body,
             idle: self.timeouts.idle,
+            meter: Arc::clone(&self.meter),
             permit: None,
         })
     }
@@ -199,6 +217,7 @@ struct Watched {
     /// Bytes to come. At zero the connection may not ask again, so the end is known here.
     left: u64,
     watch: Arc<Watch>,
+    meter: Arc<Meter>,
 }
 
 /// The state of a body, in milliseconds since its beginning.
@@ -247,6 +266,7 @@ impl Stream for Watched {
         let item = this.stream.as_mut().poll_next(cx);
         if let Poll::Ready(Some(Ok(chunk))) = &item {
             this.left = this.left.saturating_sub(chunk.len() as u64);
+            this.meter.wrote(chunk.len());
         }
         let state = match &item {
             _ if this.left == 0 => this.watch.now() | SENT,

@@ -248,7 +248,7 @@ async fn certificate_and_passwords_are_replaced_under_load() {
     }
     let metrics = replicator.status("/metrics");
     let end = metrics.lines().find_map(|line| {
-        line.strip_prefix("image_replicator_front_certificate_end_timestamp_seconds ")
+        line.strip_prefix("image_replicator_certificate_not_after_timestamp_seconds ")
     });
     // rcgen's default: the year 4096.
     assert!(end.unwrap().parse::<u64>().unwrap() > 60_000_000_000, "{end:?}");

@@ -172,6 +172,7 @@ impl Api {
         match error {
             LedgerError::TooMany { .. } => {
                 tracing::warn!(%image, %error, "a trigger was refused");
+                self.metrics.shed("queue");
                 full_queue(image, &reason)
             }
             LedgerError::Crowded => {

@@ -42,7 +42,7 @@ pub(crate) fn callers(password: Option<&str>) -> Callers {
 }
 
 /// What handshakes are made with by who has these.
-fn tls(certificates: &Certificates) -> Tls {
+pub(crate) fn tls(certificates: &Certificates) -> Tls {
     let (chain, key) = (certificates.cert_pem.as_bytes(), certificates.key_pem.as_bytes());
     let certificate = Certificate::parse(chain, key).unwrap();
     Tls { certificate: Held::channel(certificate).1, client_ca: None }

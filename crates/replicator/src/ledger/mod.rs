@@ -9,6 +9,7 @@
 //!   batch       that transaction
 //!     rows, queue, history, places    its SQL
 //!       store       SQLite or PostgreSQL
+//! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -22,6 +23,7 @@ mod error;
 mod gate;
 mod history;
 mod housekeeping;
+mod latency;
 mod memory;
 mod places;
 mod queue;
@@ -43,6 +45,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
 use gate::Gate;
+use latency::Operation;
 use memory::{Memory, Recalled};
 use record::{Record, Settlement};
 use store::Store;
@@ -50,6 +53,7 @@ use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
 pub(crate) use error::LedgerError;
+pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;
 pub(crate) use queue::Figures;
 pub(crate) use url::{LedgerUrl, LedgerUrlError};
@@ -101,6 +105,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Shared {
     store: Store,
+    latency: Latency,
     memory: Memory,
     reading: Gate,
     wanting: Gate,
@@ -139,6 +144,7 @@ impl Ledger {
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
             store,
+            latency: Latency::default(),
             requests: history::Requests::default(),
             places,
             work: Notify::new(),
@@ -188,8 +194,11 @@ impl Ledger {
     }
 
     async fn read(&self, source: &ImageReference) -> Result<Option<Arc<Record>>, LedgerError> {
-        let mut connection = self.shared.store.readers().acquire().await?;
-        let record = rows::find(&mut connection, source).await?.map(Arc::new);
+        let find = async {
+            let mut connection = self.shared.store.readers().acquire().await?;
+            rows::find(&mut connection, source).await
+        };
+        let record = self.shared.latency.of(Operation::Read, find).await?.map(Arc::new);
         if let Some(record) = &record {
             self.shared.memory.remember(record, self.shared.store.local_now());
         }
@@ -235,12 +244,17 @@ impl Ledger {
 
     /// The ledger in figures.
     pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
-        queue::figures(self.shared.store.readers()).await
+        queue::figures(self.shared.store.readers(), self.now()).await
     }
 
     /// Whether the last change could be written.
     pub(crate) fn is_writable(&self) -> bool {
         self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// How long its database took so far.
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.shared.latency
     }
 
     /// Where at targets blobs are, for the copy engine.

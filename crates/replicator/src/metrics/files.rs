@@ -40,7 +40,7 @@ impl FileMetrics {
             self.loaded_at.clone(),
         );
         registry.register(
-            "front_certificate_end_timestamp_seconds",
+            "certificate_not_after_timestamp_seconds",
             "When the front's certificate ends, or one that it comes with",
             self.certificate_ends.clone(),
         );

@@ -6,6 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::config::files::Named;
+use crate::ledger::Latency;
+use crate::metrics::Moment;
 
 /// A folder as the kubelet mounts a Secret: what is in it leads over a symlink, which is swapped.
 struct Mount {
@@ -56,7 +58,13 @@ impl World {
     }
 
     fn count(&self, result: &str) -> String {
-        let text = self.metrics.render(&crate::ledger::Figures::default(), self.clock.now(), &[]);
+        let text = self.metrics.render(&Moment {
+            now: self.clock.now(),
+            figures: None,
+            is_writable: true,
+            latency: &Latency::default(),
+            registries: &[],
+        });
         let line = text.lines().find(|line| {
             line.contains("file_reloads_total") && line.contains(&format!("result=\"{result}\""))
         });
