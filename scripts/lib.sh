@@ -253,7 +253,7 @@ start_proxy() {
 # --- the replicator ------------------------------------------------------------------------
 
 # configure_replicator NAME CREDENTIALS: all but starting it. CREDENTIALS is a docker
-# config.json for the registries.
+# config.json for the registries; every namespace gets every image.
 configure_replicator() {
     local name=$1 credentials=$2 folder="$WORK/$1"
     mkdir -p "$folder"
@@ -272,12 +272,18 @@ ledger: sqlite:$folder/ledger.db
 target:
   root: $(address_of target)/mirror
   naming: nested
+  credentials: registries
 registries:
   "$(address_of source)":
     ca: $WORK/tls/ca.pem
   "$(address_of target)":
     ca: $WORK/tls/ca.pem
-credentials: $credentials
+credentials:
+  registries: $credentials
+rules:
+  - name: all
+    sources: "**"
+    credentials: registries
 copy:
   workers: 4
 CONF

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{ImageReference, Receipt, Refusal, RefusalCode};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side};
 
 use crate::ask::{Finding, Inquiry, OutOfTime};
 use crate::images::Image;
@@ -219,6 +219,10 @@ fn with_refusal(refusal: &Refusal, terms: Terms, settings: &Settings) -> Outcome
     match refusal.code {
         RefusalCode::Pending | RefusalCode::TooMany => without_replica(Obstacle::NotYet, terms),
         RefusalCode::NotFound | RefusalCode::Failed => without_replica(Obstacle::Never, terms),
+        // No rule says no, but the source itself, which does the same to a pod that has no right.
+        RefusalCode::Denied if refusal.side == Some(Side::Source) => {
+            without_replica(Obstacle::Never, terms)
+        }
         RefusalCode::Unavailable => without_answer(Obstacle::CannotSay, settings),
         // A code that is not known may mean that the image is not allowed.
         RefusalCode::Denied | RefusalCode::Malformed | RefusalCode::Unknown => {

@@ -114,7 +114,7 @@ fn the_settings_of_the_readme_are_valid() {
     let blocks = readme.split("```yaml\n").skip(1).filter_map(|rest| rest.split("```").next());
     let settings: Vec<Value> = blocks
         .map(|block| serde_yaml::from_str(block).unwrap())
-        .filter(|value: &Value| value.get("rules").is_some())
+        .filter(|value: &Value| value.get("replicator").is_some())
         .collect();
     assert!(!settings.is_empty());
     for settings in settings {

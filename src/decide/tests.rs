@@ -66,9 +66,11 @@ fn keep_never_holds_a_pod_up_for_a_copy_but_for_what_is_not_allowed() {
     for finding in copying {
         assert_eq!(outcomes(&finding, false), [NOT_YET, NOT_YET, Outcome::Leave]);
     }
+    let denied = Refusal::new(RefusalCode::Denied, "docker.io/library/nginx:latest", "why");
     let failed = [
         refused(RefusalCode::NotFound),
         refused(RefusalCode::Failed),
+        Finding::Refusal(denied.clone().at(Side::Source)),
         Finding::Unaskable("too long".to_owned()),
     ];
     for finding in failed {
@@ -76,6 +78,7 @@ fn keep_never_holds_a_pod_up_for_a_copy_but_for_what_is_not_allowed() {
     }
     let forbidden = [
         refused(RefusalCode::Denied),
+        Finding::Refusal(denied.at(Side::Replicator)),
         refused(RefusalCode::Malformed),
         refused(RefusalCode::Unknown),
         Finding::Unusable("garbage".to_owned()),

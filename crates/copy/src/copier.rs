@@ -56,7 +56,10 @@ impl Outcome {
 /// Copies images. Cheap to clone; clones know of each other's transfers.
 #[derive(Clone)]
 pub struct Copier {
+    /// What targets are asked with.
     client: Client,
+    /// What sources are read with.
+    source_client: Client,
     scope: Arc<Scope>,
     limits: Limits,
     flights: Arc<Flights>,
@@ -97,6 +100,7 @@ impl Copier {
     /// are for as long as it lives.
     pub fn new(client: Client, limits: Limits) -> Self {
         Self {
+            source_client: client.clone(),
             client,
             scope: Arc::default(),
             limits,
@@ -112,9 +116,16 @@ impl Copier {
         Verifier::new(self.client.clone(), self.limits)
     }
 
-    /// What it asks registries with.
+    /// What it asks targets with, and sources where nothing else was said.
     pub fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The same copier, which reads sources with another client: as somebody else. That one
+    /// shares what it knows of registries with [`Copier::client`], else manners would count twice.
+    #[must_use]
+    pub fn reading_with(self, source_client: Client) -> Self {
+        Self { source_client, ..self }
     }
 
     /// The same copier, with somebody else to know where at targets blobs are.
@@ -155,7 +166,8 @@ impl Copier {
 
     async fn run(&self, job: &Job, tracker: &Tracker, proof: Proof) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
-        let (digest, places) = tokio::join!(resolve(&self.client, source), self.places(replica));
+        let (digest, places) =
+            tokio::join!(resolve(&self.source_client, source), self.places(replica));
         let (digest, mut places) = (digest?, places?);
         places.retain(|place| place.is_due(&digest, proof));
         let mut outcome = Outcome::new(digest);
@@ -163,11 +175,12 @@ impl Copier {
             return Ok(outcome);
         }
         let (client, scope, limits) = (&self.client, &self.scope, &self.limits);
-        let graph = Graph::read(client, source, &outcome.digest, scope, limits).await?;
+        let source_client = &self.source_client;
+        let graph = Graph::read(source_client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
         tracker.begin(&graph.blobs);
         let transfer = self.transfer(job, tracker, proof);
-        let search = Search::new(client, source, scope, limits);
+        let search = Search::new(source_client, source, scope, limits);
         let (referrers, ()) =
             tokio::try_join!(search.run(&graph), self.move_blobs(&transfer, &graph))?;
         let target = &replica.reference;
@@ -195,6 +208,7 @@ impl Copier {
     fn transfer<'a>(&'a self, job: &'a Job, tracker: &'a Tracker, proof: Proof) -> Transfer<'a> {
         Transfer {
             client: &self.client,
+            source_client: &self.source_client,
             scope: &self.scope,
             limits: &self.limits,
             flights: &self.flights,

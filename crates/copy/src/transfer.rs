@@ -26,7 +26,10 @@ use crate::tracker::Tracker;
 
 /// What all parts of one copy have in common.
 pub(crate) struct Transfer<'a> {
+    /// What the target is asked with.
     pub(crate) client: &'a Client,
+    /// What the source is read with.
+    pub(crate) source_client: &'a Client,
     pub(crate) scope: &'a Scope,
     pub(crate) limits: &'a Limits,
     pub(crate) flights: &'a Flights,
@@ -242,7 +245,8 @@ impl Transfer<'_> {
             attempt.keep();
             return Ok(());
         }
-        let reader = Reader::open(client, self.source, whole, limits, Arc::clone(&attempt)).await;
+        let (read_with, attempted) = (self.source_client, Arc::clone(&attempt));
+        let reader = Reader::open(read_with, self.source, whole, limits, attempted).await;
         let reader = Lender::new(reader.map_err(at_once)?);
         let sending = Sending { client, limits, target: self.target, blob, upload, reader };
         match sending.run().await {

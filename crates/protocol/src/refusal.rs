@@ -30,7 +30,7 @@ pub enum RefusalCode {
     Pending,
     /// The source says that there is no such image.
     NotFound,
-    /// A rule of the replicator says no.
+    /// A rule of the replicator says no, or the source to who asks.
     Denied,
     /// The copy failed; the message tells why, and whether it will be tried again.
     Failed,

@@ -8,7 +8,7 @@ mod pairs;
 pub(crate) mod token;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -30,7 +30,6 @@ use token::{Asker, Tokens};
 
 /// Answers challenges for all registries.
 pub(crate) struct Auth {
-    credentials: Arc<dyn Credentials>,
     challenges: Mutex<HashMap<Registry, Challenge>>,
     tokens: Tokens,
 }
@@ -76,14 +75,16 @@ impl Ticket {
 }
 
 impl Auth {
-    pub(crate) fn new(credentials: Arc<dyn Credentials>) -> Self {
-        Self { credentials, challenges: Mutex::default(), tokens: Tokens::new() }
+    pub(crate) fn new() -> Self {
+        Self { challenges: Mutex::default(), tokens: Tokens::new() }
     }
 
-    /// Sends a request with what the registry wants to see, and once more when it first says
-    /// what that is, or refuses what we kept. Without a scope no secret is sent.
+    /// Sends a request as whom `credentials` say, with what the registry wants to see, and once
+    /// more when it first says what that is, or refuses what we kept. Without a scope no secret is
+    /// sent.
     pub(crate) async fn send(
         &self,
+        credentials: &dyn Credentials,
         transport: &Transport,
         home: &Endpoint,
         request: Request,
@@ -94,7 +95,7 @@ impl Auth {
             return Ok(Sent { answer, anonymous: true, stale: false });
         };
         let registry = request.registry.clone();
-        let asker = Asker { transport, home, registry: &registry };
+        let asker = Asker { credentials, transport, home, registry: &registry };
         let first = match self.challenge_of(&registry) {
             Some(challenge) => self.ticket(&asker, scope, &challenge).await?,
             None => Ticket::nothing(),
@@ -106,7 +107,7 @@ impl Auth {
         if answer.status != StatusCode::UNAUTHORIZED || !home.is_home_of(&answer.url) {
             return Ok(Sent { answer, anonymous, stale: false });
         }
-        self.refused(&registry, scope, &first);
+        self.refused(&asker, scope, &first);
         let challenge =
             Challenge::of(&answer.headers, answer.from_neighbour).filter(|_| first.may_be_stale());
         let Some(challenge) = challenge else {
@@ -133,14 +134,14 @@ impl Auth {
         scope: &Scope,
         challenge: &Challenge,
     ) -> Result<Ticket, Error> {
-        let credential = self.find(asker, scope).await?;
+        let credential = find(asker, scope).await?;
         let error = match self.ticket_of(asker, scope, challenge, credential.clone()).await {
             Err(error) if token::is_refusal(&error) => error,
             done => return done,
         };
         let Some(credential) = credential else { return Err(error) };
-        self.credentials.refused(asker.registry, &credential);
-        match self.find(asker, scope).await? {
+        asker.credentials.refused(asker.registry, &credential);
+        match find(asker, scope).await? {
             Some(other) if other.fingerprint() != credential.fingerprint() => {
                 self.ticket_of(asker, scope, challenge, Some(other)).await
             }
@@ -171,23 +172,14 @@ impl Auth {
         }
     }
 
-    async fn find(&self, asker: &Asker<'_>, scope: &Scope) -> Result<Option<Credential>, Error> {
-        let found = self.credentials.find(asker.registry, &scope.repository).await;
-        found.map_err(|error| {
-            let operation = Operation::FindCredentials;
-            Error::new(ErrorKind::NoCredentials, operation, asker.registry, error.to_string())
-                .retry_after(error.retry_after())
-        })
-    }
-
     /// Forgets what a registry refused, unless something newer has taken its place.
-    fn refused(&self, registry: &Registry, scope: &Scope, ticket: &Ticket) {
+    fn refused(&self, asker: &Asker<'_>, scope: &Scope, ticket: &Ticket) {
         match (&ticket.header, &ticket.term, &ticket.credential) {
             (Some(header), Term::OfToken { .. }, credential) => {
-                self.tokens.forget(registry, scope, credential.as_ref(), header);
+                self.tokens.forget(asker.registry, scope, credential.as_ref(), header);
             }
             (Some(_), Term::OfCredential, Some(credential)) => {
-                self.credentials.refused(registry, credential);
+                asker.credentials.refused(asker.registry, credential);
             }
             _ => {}
         }
@@ -205,6 +197,15 @@ impl Auth {
         }
         known.insert(registry.clone(), challenge.clone());
     }
+}
+
+async fn find(asker: &Asker<'_>, scope: &Scope) -> Result<Option<Credential>, Error> {
+    let found = asker.credentials.find(asker.registry, &scope.repository).await;
+    found.map_err(|error| {
+        let operation = Operation::FindCredentials;
+        Error::new(ErrorKind::NoCredentials, operation, asker.registry, error.to_string())
+            .retry_after(error.retry_after())
+    })
 }
 
 /// `Basic …`, marked so that nothing prints it.

@@ -13,6 +13,7 @@ use tokio_util::task::TaskTracker;
 use crate::answer::Answer;
 use crate::auth::Auth;
 use crate::config::{ClientConfig, ConfigError, Endpoint};
+use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
@@ -25,6 +26,8 @@ use crate::upload::Refusals;
 #[derive(Clone)]
 pub struct Client {
     shared: Arc<Shared>,
+    /// Who we are to registries.
+    credentials: Arc<dyn Credentials>,
 }
 
 struct Shared {
@@ -61,12 +64,20 @@ impl Client {
             })?;
             special.insert(registry.clone(), transport(roots)?);
         }
-        let auth = Auth::new(Arc::clone(&config.credentials));
+        let credentials = Arc::clone(&config.credentials);
+        let auth = Auth::new();
         let (lanes, refusals) = Default::default();
         let uploads = TaskTracker::new();
         uploads.close();
         let shared = Shared { config, auth, special, usual, lanes, refusals, uploads };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self { shared: Arc::new(shared), credentials })
+    }
+
+    /// The same client as somebody else. What both share knows them apart: tokens are kept by
+    /// the secret that they were given for, and what a registry asked for holds no secret.
+    #[must_use]
+    pub fn with_credentials(&self, credentials: Arc<dyn Credentials>) -> Self {
+        Self { shared: Arc::clone(&self.shared), credentials }
     }
 
     /// Trusts `ca_pem` beside the system's certificates, which are read anew, in place of what this
@@ -247,7 +258,8 @@ impl Client {
     ) -> Result<Answer, Error> {
         let pass = site.lane.pass().await.map_err(|closed| unsent(&request, &closed))?;
         let has_stream = matches!(request.payload, Payload::Stream { .. });
-        let sent = self.shared.auth.send(&site.transport, &site.home, request, scope).await;
+        let who = self.credentials.as_ref();
+        let sent = self.shared.auth.send(who, &site.transport, &site.home, request, scope).await;
         let sent = match sent {
             Ok(sent) => sent,
             Err(error) => {

@@ -22,6 +22,25 @@ const SUBJECT: &str = "oci-subject";
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
 impl Client {
+    /// Whether the registry shows who asks a repository, whatever is in it; false where there is
+    /// none, as far as they are told (distribution-spec, "Listing Tags").
+    pub async fn shows_repository(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+    ) -> Result<bool, Error> {
+        let operation = Operation::ListTags;
+        let site = self.site(operation, registry)?;
+        let mut url = site.home.url(&format!("{repository}/tags/list"));
+        url.set_query(Some("n=1"));
+        let request = Request::new(operation, registry, Method::GET, url);
+        match self.request(&site, request, Some(&Scope::pull(repository))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a tag or digest names at the moment, without reading it; None where there is no
     /// such manifest or repository.
     pub async fn head_manifest(

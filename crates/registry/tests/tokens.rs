@@ -10,12 +10,18 @@ use futures::future::join_all;
 use http::Method;
 use protocol::{Registry, Repository};
 use registry::{
-    Client, ClientConfig, Descriptor, DockerConfig, Error, ErrorKind, ManifestRef, Operation,
-    RegistryConfig, Retry, RetryPolicy,
+    Anonymous, Client, ClientConfig, Descriptor, DockerConfig, Error, ErrorKind, ManifestRef,
+    Operation, RegistryConfig, Retry, RetryPolicy,
 };
 use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 
 const HOUR: Duration = Duration::from_secs(3600);
+
+/// This entry for the registry.
+fn auths(registry: &ScriptedRegistry, entry: &str) -> Arc<DockerConfig> {
+    let config = format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.host());
+    Arc::new(DockerConfig::parse(&config).unwrap())
+}
 
 /// A client that knows one registry, with this under `auths`.
 struct World {
@@ -25,11 +31,10 @@ struct World {
 
 impl World {
     fn new(registry: ScriptedRegistry, entry: &str) -> Self {
-        let config = format!(r#"{{"auths":{{"{}":{entry}}}}}"#, registry.host());
         let plain = RegistryConfig { plain_http: true, ..RegistryConfig::default() };
         let client = Client::new(ClientConfig {
             registries: [(registry.host().parse().unwrap(), plain)].into(),
-            credentials: Arc::new(DockerConfig::parse(&config).unwrap()),
+            credentials: auths(&registry, entry),
             retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
             permits: 64,
             ..ClientConfig::default()
@@ -40,10 +45,14 @@ impl World {
     }
 
     async fn look(&self) -> Result<Option<Descriptor>, Error> {
+        self.look_as(&self.client).await
+    }
+
+    async fn look_as(&self, client: &Client) -> Result<Option<Descriptor>, Error> {
         let registry: Registry = self.registry.host().parse().unwrap();
         let repository: Repository = "app".parse().unwrap();
         let tag = ManifestRef::Tag("v1".parse().unwrap());
-        self.client.head_manifest(&registry, &repository, &tag).await
+        client.head_manifest(&registry, &repository, &tag).await
     }
 
     /// So many requests at once.
@@ -172,4 +181,43 @@ async fn case_24_no_error_shows_the_password() {
     assert_eq!(error.kind(), ErrorKind::Unauthorized);
     let shown = format!("{error} {error:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("dTpodW50ZXIy"), "{shown}");
+}
+
+/// One registry, one repository, two who ask at once: each is who it is, whatever is kept.
+#[tokio::test]
+async fn case_22_two_identities_at_one_registry_never_mix_their_tokens() {
+    let registry = ScriptedRegistry::builder().accounts(HOUR).start().await;
+    registry.let_read(Some(("u", "hunter2")), &["app"]);
+    registry.let_read(Some(("other", "secret")), &["elsewhere"]);
+    let world = World::new(registry, USER);
+    let other = r#"{"username":"other","password":"secret"}"#;
+    let strangers = [
+        world.client.with_credentials(auths(&world.registry, other)),
+        world.client.with_credentials(Arc::new(Anonymous)),
+    ];
+    for round in 0..3 {
+        let owners = (0..20).map(|_| world.look());
+        let refused = (0..20).map(|number| world.look_as(&strangers[number % 2]));
+        let (owners, refused) = tokio::join!(join_all(owners), join_all(refused));
+        assert!(owners.iter().all(|found| matches!(found, Ok(Some(_)))), "round {round}");
+        for error in refused.into_iter().map(Result::unwrap_err) {
+            assert_eq!(error.kind(), ErrorKind::Unauthorized, "round {round}");
+        }
+    }
+}
+
+/// What is to be known of a repository, though the tag that was asked for is gone.
+#[tokio::test]
+async fn a_repository_is_shown_to_who_may_read_it() {
+    let registry = ScriptedRegistry::builder().accounts(HOUR).start().await;
+    registry.let_read(Some(("u", "hunter2")), &["app", "nothing"]);
+    let world = World::new(registry, USER);
+    let shows = async |client: &Client, repository: &str| {
+        let host = world.registry.host().parse().unwrap();
+        client.shows_repository(&host, &repository.parse().unwrap()).await
+    };
+    assert!(shows(&world.client, "app").await.unwrap());
+    assert!(!shows(&world.client, "nothing").await.unwrap());
+    let nobody = world.client.with_credentials(Arc::new(Anonymous));
+    assert_eq!(shows(&nobody, "app").await.unwrap_err().kind(), ErrorKind::Unauthorized);
 }

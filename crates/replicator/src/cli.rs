@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use copy::{ForeignLayers, Platform, Referrers, Scope};
-use protocol::ImageReference;
+use protocol::{ImageReference, Namespace};
+
+use crate::label::Label;
 
 /// Copies images to a registry of your own, and tells the Kubewarden policy where they are.
 #[derive(Debug, Parser)]
@@ -33,9 +35,15 @@ pub(crate) enum Command {
         source: ImageReference,
         /// Where to: a reference by tag
         target: ImageReference,
-        /// A configuration whose registries and credentials are used
+        /// A configuration whose registries, rules and credentials are used
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// The namespace whose rule allows the source, and has the credentials to read it
+        #[arg(long, default_value = "default", value_name = "NAMESPACE", requires = "config")]
+        namespace: Namespace,
+        /// Read the source with these credentials of the configuration, whatever its rules say
+        #[arg(long, value_name = "NAME", requires = "config", conflicts_with = "namespace")]
+        credentials: Option<Label>,
         #[command(flatten)]
         scope: ScopeArgs,
         /// Do not take the target's word for what it has: read each part there, and copy again
@@ -51,9 +59,20 @@ pub(crate) enum Command {
         /// Read the manifests alone, and ask for the rest whether it is there and how long it is
         #[arg(long)]
         quick: bool,
-        /// A configuration whose registries and credentials are used
+        /// A configuration whose registries and target's credentials are used
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+    /// Tell whether a namespace gets an image, and by which rule
+    #[command(after_help = EXPLAIN_EXITS)]
+    Explain {
+        /// The configuration, a YAML file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// The namespace
+        namespace: Namespace,
+        /// The image, as a pod has it
+        image: ImageReference,
     },
 }
 
@@ -85,6 +104,9 @@ checked and trying again may help, 3 when the registry refuses or has no such im
 Of a replica that was copied for some platforms only, the others are reported as missing.
 A damaged replica is repaired by: image-replicator copy --repair SOURCE TARGET";
 
+const EXPLAIN_EXITS: &str = "\
+Ends with 0 when the image is allowed, 3 when it is not. No registry is asked.";
+
 /// What the process ends with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -95,7 +117,7 @@ pub(crate) enum Exit {
     Failed = 1,
     /// The configuration or the arguments are wrong (clap's own code for wrong arguments).
     Usage = 2,
-    /// A registry refused, or has no such image: trying again does not help.
+    /// A rule or a registry refused, or there is no such image: trying again does not help.
     Refused = 3,
     /// The replica is damaged.
     Damaged = 4,

@@ -11,19 +11,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use copy::{Copier, ForeignLayers, Limits, MediaType, Platform, Referrers, Scope};
+use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Anonymous, Client, ClientConfig, Credentials, DockerConfig, RegistryConfig};
 use serde::Deserialize;
 
 use crate::audit::Destination;
 use crate::create_repository::CreateRepository;
-use crate::freshness::{Freshness, Rule};
+use crate::credentials::{Keyring, NamedCredentials, or_nobody};
+use crate::freshness::Period;
 use crate::front::htpasswd::Htpasswd;
-use crate::front::rights::Rights;
+use crate::front::rights::CallerRights;
 use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
+use crate::label::Label;
 use crate::ledger::Settings;
-use crate::watch::{Held, Watcher};
+use crate::rules::Rules;
+use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::watch::Watcher;
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
 
@@ -46,14 +50,12 @@ pub(crate) struct Config {
     pub(crate) ledger: Settings,
     /// Where the audit record goes.
     pub(crate) audit: Destination,
-    /// How long sources are believed.
-    pub(crate) freshness: Freshness,
     /// Where replicas live.
     pub(crate) target: TargetRoot,
     /// What is needed to talk to registries.
     pub(crate) registries: Registries,
-    /// What of an image is copied.
-    pub(crate) scope: Scope,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -72,7 +74,7 @@ pub(crate) struct Front {
     /// Who may ask by a password; None where certificates alone say who asks.
     pub(crate) htpasswd: Option<Held<Htpasswd>>,
     /// What each caller may ask.
-    pub(crate) rights: Rights,
+    pub(crate) rights: CallerRights,
 }
 
 /// What is needed to talk to registries, for `serve` and `copy` alike.
@@ -82,12 +84,25 @@ pub(crate) struct Registries {
     pub(crate) named: HashMap<Registry, RegistryConfig>,
     /// Their files of certificates.
     pub(crate) authorities: Vec<(Registry, Files<1>, Print)>,
-    /// Who we are to them: a docker config, with the helpers that it names; None for nobody.
-    pub(crate) credentials: Option<Held<DockerConfig>>,
+    /// Who we are to targets.
+    pub(crate) target_credentials: Option<Arc<NamedCredentials>>,
     /// For targets that want a repository created before anything is pushed into it.
     pub(crate) create_repository: Option<CreateRepository>,
     /// What one image may take.
     pub(crate) limits: Limits,
+}
+
+/// What the commands of a person need of the same file; the rest may be there or not.
+#[derive(Debug, Default)]
+pub(crate) struct ByHand {
+    /// What is needed to talk to registries.
+    pub(crate) registries: Registries,
+    /// Who gets what, and how; none where the file says nothing of it.
+    pub(crate) rules: Rules,
+    /// Credentials by name.
+    pub(crate) keyring: Keyring,
+    /// Where replicas live.
+    pub(crate) target: Option<TargetRoot>,
 }
 
 #[derive(Deserialize)]
@@ -100,40 +115,31 @@ struct File {
     audit: Destination,
     #[serde(default)]
     queue: QueueFile,
-    #[serde(default)]
-    freshness: Vec<Rule>,
     target: TargetFile,
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
-    credentials: Option<PathBuf>,
+    #[serde(default)]
+    credentials: BTreeMap<Label, PathBuf>,
+    rules: Vec<RuleFile>,
+    #[serde(default)]
+    rights: RightsFile,
     #[serde(default)]
     copy: CopyFile,
     drain_ms: Option<u64>,
 }
 
-/// What `copy` needs of the same file; the rest may be there or not.
+/// The part of it that commands of a person read.
 #[derive(Deserialize)]
-struct RegistriesFile {
+struct ByHandFile {
+    target: Option<TargetFile>,
     #[serde(default)]
     registries: BTreeMap<String, RegistryFile>,
-    credentials: Option<PathBuf>,
     #[serde(default)]
-    target: CreationFile,
+    credentials: BTreeMap<Label, PathBuf>,
     #[serde(default)]
-    copy: OnlyLimitsFile,
-}
-
-/// What `copy` needs of the section that is named like it.
-#[derive(Default, Deserialize)]
-struct OnlyLimitsFile {
+    rules: Vec<RuleFile>,
     #[serde(default)]
-    limits: LimitsFile,
-}
-
-/// What `copy` needs of the target.
-#[derive(Default, Deserialize)]
-struct CreationFile {
-    create_repository: Option<CreateRepository>,
+    copy: CopyFile,
 }
 
 #[derive(Deserialize)]
@@ -145,7 +151,7 @@ struct FrontFile {
     callers: Option<PathBuf>,
     client_ca: Option<PathBuf>,
     #[serde(default)]
-    rights: Rights,
+    rights: CallerRights,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +167,7 @@ struct TargetFile {
     #[serde(default)]
     naming: Naming,
     create_repository: Option<CreateRepository>,
+    credentials: Option<Label>,
 }
 
 #[derive(Deserialize)]
@@ -179,6 +186,12 @@ struct RegistryFile {
 #[serde(deny_unknown_fields)]
 struct QueueFile {
     max_waiting: Option<NonZeroU64>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RightsFile {
+    remember: Option<Period>,
 }
 
 #[derive(Default, Deserialize)]
@@ -219,28 +232,10 @@ impl LimitsFile {
     }
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-struct ReferrersFile {
-    enabled: bool,
-    artifact_types: Vec<MediaType>,
-}
-
-impl Default for ReferrersFile {
-    fn default() -> Self {
-        Self { enabled: true, artifact_types: Vec::new() }
-    }
-}
-
 impl CopyFile {
     fn scope(self) -> Scope {
-        let ReferrersFile { enabled, artifact_types } = self.referrers;
-        let referrers = match (enabled, artifact_types.is_empty()) {
-            (false, _) => Referrers::Nothing,
-            (true, true) => Referrers::All,
-            (true, false) => Referrers::OfTypes(artifact_types),
-        };
-        Scope { platforms: self.platforms, referrers, foreign_layers: self.foreign_layers }
+        let Self { platforms, referrers, foreign_layers, .. } = self;
+        Scope { platforms, referrers: referrers.into(), foreign_layers }
     }
 }
 
@@ -248,60 +243,65 @@ impl Config {
     /// Reads the configuration at `path`, and the files that it names.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: File = parse_yaml(path)?;
-        let target: TargetRoot = parse("target.root", &file.target.root)?;
+        if file.rules.is_empty() {
+            return Err(RulesError::None.into());
+        }
         let mut watcher = Watcher::default();
-        let mut registries = load_registries(&file.registries, file.credentials, &mut watcher)?;
+        let keyring = load_keyring(file.credentials, &mut watcher)?;
+        let target = file.target.root()?;
+        let mut registries =
+            load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
         registries.name(target.registry());
+        let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
         Ok(Self {
             front: load_front(file.front, &mut watcher)?,
             status: file.status.listen,
-            ledger: load_ledger(&file.ledger, &file.queue)?,
+            ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
             audit: file.audit,
-            freshness: Freshness::new(file.freshness)?,
-            target: target.with_naming(file.target.naming),
-            registries: Registries {
-                create_repository: file.target.create_repository,
-                limits: file.copy.limits.limits(),
-                ..registries
-            },
-            workers: file.copy.workers.unwrap_or(DEFAULT_WORKERS).get(),
-            scope: file.copy.scope(),
+            target,
+            registries,
+            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,
         })
     }
 }
 
-impl Registries {
-    /// Reads only what is said of registries, credentials, creating repositories and limits in
-    /// the configuration at `path`. For commands that end before a file changes.
+impl ByHand {
+    /// Reads only what is said of registries, credentials, the target and rules in the
+    /// configuration at `path`. For a command that ends before a file changes.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
-        let file: RegistriesFile = parse_yaml(path)?;
-        let mut watcher = Watcher::default();
-        let registries = load_registries(&file.registries, file.credentials, &mut watcher)?;
-        let limits = file.copy.limits.limits();
-        Ok(Self { create_repository: file.target.create_repository, limits, ..registries })
+        let file: ByHandFile = parse_yaml(path)?;
+        let keyring = load_keyring(file.credentials, &mut Watcher::default())?;
+        Ok(Self {
+            target: file.target.as_ref().map(TargetFile::root).transpose()?,
+            registries: load_registries(&file.registries, file.target, file.copy.limits, &keyring)?,
+            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            keyring,
+        })
     }
+}
 
+impl TargetFile {
+    fn root(&self) -> Result<TargetRoot, ConfigError> {
+        let root: TargetRoot = parse("target.root", &self.root)?;
+        Ok(root.with_naming(self.naming))
+    }
+}
+
+impl Registries {
     /// Takes a registry for named that somebody wrote down, without more to say of it.
     pub(crate) fn name(&mut self, registry: &Registry) {
         self.named.entry(registry.clone()).or_default();
     }
 
-    /// A copier that knows them, of what is in `scope`, and to which `watcher` tells new
-    /// certificates.
-    pub(crate) fn copier(
-        self,
-        scope: Scope,
-        watcher: &mut Watcher,
-    ) -> Result<Copier, registry::ConfigError> {
-        let credentials: Arc<dyn Credentials> = match self.credentials {
-            Some(held) => Arc::new(held),
-            None => Arc::new(Anonymous),
-        };
+    /// A copier that knows them, and to which `watcher` tells new certificates. It reads sources as
+    /// it is at targets, until it is told who else to be there.
+    pub(crate) fn copier(self, watcher: &mut Watcher) -> Result<Copier, registry::ConfigError> {
         let client = Client::new(ClientConfig {
             registries: self.named,
-            credentials,
+            credentials: or_nobody(self.target_credentials),
             ..ClientConfig::default()
         })?;
         for (registry, files, print) in self.authorities {
@@ -313,7 +313,7 @@ impl Registries {
                 })
             });
         }
-        let copier = Copier::new(client, self.limits).with_scope(scope);
+        let copier = Copier::new(client, self.limits);
         Ok(match self.create_repository {
             Some(create) => copier.with_repositories(Arc::new(create)),
             None => copier,
@@ -321,10 +321,11 @@ impl Registries {
     }
 }
 
-fn load_ledger(url: &str, queue: &QueueFile) -> Result<Settings, ConfigError> {
+fn load_ledger(url: &str, queue: &QueueFile, rights: &RightsFile) -> Result<Settings, ConfigError> {
     let settings = Settings::new(url.parse()?);
     let max_waiting = queue.max_waiting.map_or(settings.max_waiting, NonZeroU64::get);
-    Ok(Settings { max_waiting, ..settings })
+    let remember = rights.remember.map_or(settings.remember, |Period(remember)| remember);
+    Ok(Settings { max_waiting, remember, ..settings })
 }
 
 fn load_front(file: FrontFile, watcher: &mut Watcher) -> Result<Front, ConfigError> {
@@ -353,8 +354,9 @@ fn load_front(file: FrontFile, watcher: &mut Watcher) -> Result<Front, ConfigErr
 
 fn load_registries(
     files: &BTreeMap<String, RegistryFile>,
-    credentials: Option<PathBuf>,
-    watcher: &mut Watcher,
+    target: Option<TargetFile>,
+    limits: LimitsFile,
+    keyring: &Keyring,
 ) -> Result<Registries, ConfigError> {
     let (mut named, mut authorities) = (HashMap::new(), Vec::new());
     for (name, file) in files {
@@ -382,10 +384,29 @@ fn load_registries(
             return Err(ConfigError::Twice { registry: name.clone() });
         }
     }
-    let credentials = credentials
-        .map(|path| watcher.hold(Files::one("credentials", path), parse_docker_config))
-        .transpose()?;
-    Ok(Registries { named, authorities, credentials, ..Registries::default() })
+    let (create_repository, credentials) =
+        target.map(|target| (target.create_repository, target.credentials)).unwrap_or_default();
+    let target_credentials = credentials
+        .map(|name| keyring.get(&name).cloned().ok_or(ConfigError::TargetCredentials { name }));
+    Ok(Registries {
+        named,
+        authorities,
+        target_credentials: target_credentials.transpose()?,
+        create_repository,
+        limits: limits.limits(),
+    })
+}
+
+fn load_keyring(
+    files: BTreeMap<Label, PathBuf>,
+    watcher: &mut Watcher,
+) -> Result<Keyring, ConfigError> {
+    let load = |(name, path): (Label, PathBuf)| {
+        let files = Files::one(format!("credentials.{name}"), path);
+        let config = watcher.hold(files, parse_docker_config)?;
+        Ok((name.clone(), Arc::new(NamedCredentials::new(name, config))))
+    };
+    files.into_iter().map(load).collect()
 }
 
 fn parse_certificate([chain, key]: &[Content; 2]) -> Result<Certificate, ConfigError> {

@@ -1,13 +1,59 @@
 //! `copy`: one image now, by the engine that `serve` uses, with a progress bar on a terminal.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use copy::{Copier, CopyError, Job, Outcome, Tracker};
 use indicatif::{ProgressBar, ProgressStyle};
-use protocol::{ImageReference, Replica};
+use protocol::{ImageReference, Namespace, Replica};
+
+use crate::cli::Exit;
+use crate::config::ByHand;
+use crate::credentials::NamedCredentials;
+use crate::label::Label;
+use crate::rules::NotAllowed;
 
 /// How often the bar is drawn.
 const REDRAW: Duration = Duration::from_millis(100);
+
+/// Who reads `source`: as the rule says that has it in `namespace`, or these very credentials.
+/// A configuration without rules says nothing, and it is read without any.
+pub(crate) fn reads_as(
+    by_hand: &ByHand,
+    namespace: &Namespace,
+    source: &ImageReference,
+    credentials: Option<Label>,
+) -> Result<Option<Arc<NamedCredentials>>, Denied> {
+    if let Some(name) = credentials {
+        let found = by_hand.keyring.get(&name).cloned();
+        return found.map(Some).ok_or(Denied::NoCredentials(name));
+    }
+    if by_hand.rules.is_empty() {
+        return Ok(None);
+    }
+    Ok(by_hand.rules.allow(namespace, source)?.credentials.clone())
+}
+
+/// Why it is not said who reads a source.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Denied {
+    /// No rule allows it.
+    #[error("{0}; or copy it all the same, with --credentials NAME")]
+    ByRules(#[from] NotAllowed),
+    /// There are no such credentials.
+    #[error("--credentials: there are none by the name of '{0}' in the configuration")]
+    NoCredentials(Label),
+}
+
+impl Denied {
+    /// What the process ends with.
+    pub(crate) fn exit(&self) -> Exit {
+        match self {
+            Self::ByRules(_) => Exit::Refused,
+            Self::NoCredentials(_) => Exit::Usage,
+        }
+    }
+}
 
 /// Copies `source` to `target`, or repairs what is there.
 pub(crate) async fn copy(

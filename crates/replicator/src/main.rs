@@ -10,12 +10,18 @@ mod clock;
 mod config;
 mod copy_command;
 mod create_repository;
+mod credentials;
+mod explain_command;
 mod freshness;
 mod front;
+mod label;
 mod ledger;
 mod metrics;
 mod namespaces;
 mod origins;
+mod proofs;
+mod rights;
+mod rules;
 mod serve;
 mod status;
 mod verify_command;
@@ -24,15 +30,18 @@ mod workers;
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Parser;
-use copy::{Copier, CopyError, Scope};
-use protocol::ImageReference;
+use copy::{Copier, CopyError};
+use protocol::{ImageReference, Namespace};
 use registry::Retry;
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command, Exit};
-use config::{Config, Registries};
+use config::{ByHand, Config};
+use copy_command::Denied;
+use credentials::{NamedCredentials, or_nobody};
 use watch::Watcher;
 
 fn main() -> ExitCode {
@@ -57,29 +66,57 @@ fn run(command: Command) -> Exit {
             },
             Err(error) => fail(Exit::Usage, &error.to_string()),
         },
-        Command::Copy { source, target, config, scope, repair } => {
-            match copier(config.as_deref(), &[&source, &target], scope.into()) {
-                Ok(copier) => runtime.block_on(copy_one(&copier, source, target, repair)),
+        Command::Copy { source, target, config, namespace, credentials, scope, repair } => {
+            let by = |by_hand: &ByHand| {
+                copy_command::reads_as(by_hand, &namespace, &source, credentials)
+            };
+            match copier(config.as_deref(), &[&source, &target], by) {
+                Ok(copier) => {
+                    let copier = copier.with_scope(scope.into());
+                    runtime.block_on(copy_one(&copier, source, target, repair))
+                }
                 Err(exit) => exit,
             }
         }
         Command::Verify { target, quick, config } => {
-            match copier(config.as_deref(), &[&target], Scope::default()) {
+            match copier(config.as_deref(), &[&target], |_| Ok(None)) {
                 Ok(copier) => runtime.block_on(verify_one(&copier, target, quick)),
                 Err(exit) => exit,
             }
         }
+        Command::Explain { config, namespace, image } => explain_one(&config, &namespace, &image),
     }
 }
 
-/// What the commands of a person ask registries with. Where a person says to go, we may go.
-fn copier(config: Option<&Path>, images: &[&ImageReference], scope: Scope) -> Result<Copier, Exit> {
-    let registries = config.map(Registries::load).transpose();
-    let registries = registries.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
-    let mut registries = registries.unwrap_or_default();
-    images.iter().for_each(|image| registries.name(image.registry()));
-    let copier = registries.copier(scope, &mut Watcher::default());
-    copier.map_err(|error| fail(Exit::Failed, &error.to_string()))
+/// What the commands of a person ask registries with; `reads_as` says who reads sources. Where a
+/// person says to go, we may go.
+fn copier(
+    config: Option<&Path>,
+    images: &[&ImageReference],
+    reads_as: impl FnOnce(&ByHand) -> Result<Option<Arc<NamedCredentials>>, Denied>,
+) -> Result<Copier, Exit> {
+    let by_hand = config.map(ByHand::load).transpose();
+    let by_hand = by_hand.map_err(|error| fail(Exit::Usage, &error.to_string()))?;
+    let mut by_hand = by_hand.unwrap_or_default();
+    images.iter().for_each(|image| by_hand.registries.name(image.registry()));
+    let reader = reads_as(&by_hand).map_err(|error| fail(error.exit(), &error.to_string()))?;
+    let copier = by_hand.registries.copier(&mut Watcher::default());
+    let copier = copier.map_err(|error| fail(Exit::Failed, &error.to_string()))?;
+    let reader = copier.client().with_credentials(or_nobody(reader));
+    Ok(copier.reading_with(reader))
+}
+
+fn explain_one(config: &Path, namespace: &Namespace, image: &ImageReference) -> Exit {
+    let ByHand { rules, target, .. } = match ByHand::load(config) {
+        Ok(by_hand) => by_hand,
+        Err(error) => return fail(Exit::Usage, &error.to_string()),
+    };
+    let Some(target) = target else {
+        return fail(Exit::Usage, "--config: it has no `target`, so nothing can be said of it");
+    };
+    let explanation = explain_command::explain(&rules, &target, namespace, image);
+    print!("{}", explanation.text);
+    if explanation.is_allowed { Exit::Done } else { Exit::Refused }
 }
 
 async fn copy_one(
@@ -136,7 +173,7 @@ fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match cli.command {
         Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
-        Command::Copy { .. } | Command::Verify { .. } => {
+        Command::Copy { .. } | Command::Verify { .. } | Command::Explain { .. } => {
             logs.with_target(false).without_time().init();
         }
     }

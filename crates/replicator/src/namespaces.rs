@@ -1,5 +1,6 @@
 //! Patterns of namespaces, as rules name them: a name, in which `*` is any run of characters.
 
+use std::fmt;
 use std::str::FromStr;
 
 use protocol::Namespace;
@@ -37,6 +38,12 @@ impl TryFrom<String> for NamespacePattern {
 
     fn try_from(text: String) -> Result<Self, NamespacePatternError> {
         text.parse()
+    }
+}
+
+impl fmt::Display for NamespacePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 

@@ -21,6 +21,8 @@ use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::proofs::Prover;
+use crate::rights::Rights;
 use crate::status::Status;
 use crate::workers::{Stop, Workers};
 
@@ -46,8 +48,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         .and_then(|output| Audit::begin(output, metrics.clone()))
         .map_err(|error| ServeError::Audit { destination: config.audit, error })?;
     let target = Arc::new(config.target);
-    let copier = config.registries.copier(config.scope, &mut config.watcher)?;
-    let copier = copier.with_origins(ledger.places());
+    let copier = config.registries.copier(&mut config.watcher)?.with_origins(ledger.places());
     let callers = Callers::new(config.front.htpasswd)?;
 
     let bind = |address, error| ServeError::Bind { address, error };
@@ -71,11 +72,16 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
     let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
     let watching = tokio::spawn(watching);
+    let (rights, proofs) = Rights::new(ledger.clone());
+    let prover = Prover { rights: rights.clone(), client: copier.client().clone() };
+    let prover = tokio::spawn(prover.run(proofs, stop_listening.clone()));
     let workers = Workers {
         ledger: ledger.clone(),
         copier,
         board: board.clone(),
         target: Arc::clone(&target),
+        rules: config.rules.clone(),
+        rights: rights.clone(),
         metrics: metrics.clone(),
         audit: audit.clone(),
     };
@@ -84,9 +90,10 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         ledger: ledger.clone(),
         board,
         target,
-        freshness: Arc::new(config.freshness),
+        rules: config.rules,
+        rights,
         callers,
-        rights: Arc::new(config.front.rights),
+        caller_rights: Arc::new(config.front.rights),
         metrics,
         audit: audit.clone(),
     };
@@ -113,7 +120,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     }
     last_answers.await;
     stop_listening.cancel();
-    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, watching) }).await;
+    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, watching, prover) }).await;
     if timeout(CLOSING_TIME, ledger.close()).await.is_err() {
         tracing::warn!(
             "the ledger did not answer in time: what was held is free when its lease ends"

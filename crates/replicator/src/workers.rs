@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use copy::{Copier, CopyError, Job, Outcome, Tracker};
-use protocol::{RefusalCode, Side, TargetRoot};
+use protocol::{ImageReference, RefusalCode, Side, TargetRoot};
 use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -12,10 +12,13 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::audit::entry::CopyEnded;
 use crate::board::Board;
+use crate::ledger::grant::Verdict;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::rights::Rights;
+use crate::rules::{NotAllowed, Rules};
 
 /// How long an idle worker waits before it looks for copies that have become due again. New
 /// ones wake it at once.
@@ -39,6 +42,10 @@ pub(crate) struct Workers {
     pub(crate) board: Board,
     /// Where replicas live.
     pub(crate) target: Arc<TargetRoot>,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
+    /// Who has shown what.
+    pub(crate) rights: Rights,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// What is kept of each copy.
@@ -110,7 +117,9 @@ impl Workers {
         self.audit.record(self.ledger.now(), ended);
     }
 
+    /// Copies on behalf of the namespace that wants it, by the rule that it has now.
     async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {
+        let terms = self.rules.allow(&record.namespace, &record.source)?;
         let replica = self
             .target
             .replica_of(&record.source)
@@ -118,7 +127,20 @@ impl Workers {
         let tracker = Tracker::default();
         let _pinned = self.board.pin(record.source.clone(), tracker.clone());
         let job = Job { source: record.source.clone(), replica };
-        Ok(self.copier.copy(&job, &tracker).await?)
+        let who = terms.who(&record.source);
+        let changed_at = self.rights.changed_at(&who);
+        let reader = self.copier.client().with_credentials(who.port());
+        let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
+        let copied = copier.copy(&job, &tracker).await;
+        if let Some(verdict) = verdict(&record.source, &copied) {
+            let is_shown = verdict == Verdict::Allowed;
+            self.rights.learn(&record.source, &who, changed_at, verdict).await;
+            if is_shown {
+                // Whether everybody may have it is then known before others ask.
+                self.rights.prove(&record.source, &who);
+            }
+        }
+        Ok(copied?)
     }
 
     /// A claimed copy must be settled, or nobody would take it up again before a restart. Returns
@@ -170,8 +192,15 @@ fn is_final(error: &LedgerError) -> bool {
 
 /// Why there is no copy.
 enum Failed {
+    NotAllowed(NotAllowed),
     NoPlace(String),
     Copy(CopyError),
+}
+
+impl From<NotAllowed> for Failed {
+    fn from(error: NotAllowed) -> Self {
+        Self::NotAllowed(error)
+    }
 }
 
 impl From<CopyError> for Failed {
@@ -189,11 +218,13 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
         Some(Err(error)) => error,
     };
+    let denied = |message| {
+        let (code, side) = (RefusalCode::Denied, Side::Replicator);
+        (Failure { code, side, message, is_lasting: true }, Duration::ZERO)
+    };
     let (failure, not_before) = match error {
-        Failed::NoPlace(message) => {
-            let (code, side) = (RefusalCode::Denied, Side::Replicator);
-            (Failure { code, side, message, is_lasting: true }, Duration::ZERO)
-        }
+        Failed::NotAllowed(error) => denied(error.to_string()),
+        Failed::NoPlace(message) => denied(message),
         Failed::Copy(error) => {
             let (is_lasting, not_before) = match error.retry() {
                 Retry::Never => (true, Duration::ZERO),
@@ -201,6 +232,7 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
             };
             let code = match error.kind() {
                 ErrorKind::NotFound if error.side == Side::Source => RefusalCode::NotFound,
+                _ if is_lack_of_rights(&error) => RefusalCode::Denied,
                 _ => RefusalCode::Failed,
             };
             let (side, message) = (error.side, error.to_string());
@@ -208,6 +240,25 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
         }
     };
     Settlement::Failed { failure, not_before }
+}
+
+/// What a copy shows of the right of who read its source, if anything.
+fn verdict(source: &ImageReference, copied: &Result<Outcome, CopyError>) -> Option<Verdict> {
+    match copied {
+        // A source by digest that the target has is not asked at all.
+        Ok(outcome) => {
+            (source.digest().is_none() || outcome.size_bytes > 0).then_some(Verdict::Allowed)
+        }
+        Err(error) => is_lack_of_rights(error).then(|| Verdict::Denied(error.to_string())),
+    }
+}
+
+/// Whether the source does not let who asked have the image. A blob alone that it keeps back is a
+/// fault of its own, and what was not asked at all has not refused.
+fn is_lack_of_rights(error: &CopyError) -> bool {
+    let refuses = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied);
+    let is_an_answer = error.status().is_some() && error.part().is_none();
+    refuses && is_an_answer && error.side == Side::Source
 }
 
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {

@@ -70,6 +70,14 @@ impl Builder {
         self
     }
 
+    /// Bearer auth that gives tokens by accounts: see [`ScriptedRegistry::let_read`]. Nobody may
+    /// anything at first.
+    #[must_use]
+    pub fn accounts(mut self, lifetime: Duration) -> Self {
+        self.access = Access::accounts(lifetime);
+        self
+    }
+
     /// Bearer auth that changes this identity token for tokens (OAuth 2.0), and nothing else.
     #[must_use]
     pub fn identity(mut self, token: &str, lifetime: Duration) -> Self {
@@ -351,6 +359,17 @@ impl ScriptedRegistry {
     /// From now on new connections see these.
     pub fn change_certificates(&self, certificates: &Certificates) {
         *self.shared.tls.lock().unwrap() = Some(certificates.server_config());
+    }
+
+    /// From now on this user, or whoever comes without a name, may read these repositories and no
+    /// others; tokens that are out end.
+    pub fn let_read(&self, user: Option<(&str, &str)>, repositories: &[&str]) {
+        self.shared.access.let_read(user, repositories);
+    }
+
+    /// Loses a tag; what it named stays.
+    pub fn lose_tag(&self, repository: &str, tag: &str) {
+        self.shared.store.lock().unwrap().repository(repository).tags.remove(tag);
     }
 
     /// The requests up to now.

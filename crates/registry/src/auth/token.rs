@@ -17,7 +17,7 @@ use super::challenge::Realm;
 use super::{basic, pairs, sensitive};
 use crate::cache::{Cache, Found};
 use crate::config::Endpoint;
-use crate::credentials::{Credential, Fingerprint};
+use crate::credentials::{Credential, Credentials, Fingerprint};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::{
     DEFAULT_TOKEN_LIFETIME, MAX_ERROR_BYTES, MAX_TOKEN_BYTES, MAX_TOKEN_LIFETIME, MAX_TOKENS,
@@ -32,6 +32,7 @@ const CLIENT_ID: &str = "image-replicator";
 
 /// On whose behalf, and by which connections, tokens are asked for.
 pub(super) struct Asker<'a> {
+    pub(super) credentials: &'a dyn Credentials,
     pub(super) transport: &'a Transport,
     pub(super) home: &'a Endpoint,
     pub(super) registry: &'a Registry,

@@ -126,6 +126,11 @@ impl DockerConfig {
         Self { helpers: Helpers::new(rules), ..self }
     }
 
+    /// Whether it has something to say of this repository: a secret, or a helper that is asked.
+    pub fn knows(&self, registry: &Registry, repository: &Repository) -> bool {
+        self.helper_of(registry).is_some() || self.entry_of(registry, repository).is_some()
+    }
+
     fn helper_of(&self, registry: &Registry) -> Option<&HelperName> {
         match self.helper_of.get(registry) {
             Some(named) => named.as_ref(),
@@ -134,7 +139,7 @@ impl DockerConfig {
     }
 
     /// What stands in `auths`.
-    fn entry_of(&self, registry: &Registry, repository: &Repository) -> Option<Credential> {
+    fn entry_of(&self, registry: &Registry, repository: &Repository) -> Option<&Credential> {
         let covers = |entry: &&Entry| match &entry.path {
             None => true,
             Some(path) => repository
@@ -142,7 +147,7 @@ impl DockerConfig {
                 .strip_prefix(path.as_str())
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
         };
-        self.entries.get(registry)?.iter().find(covers).map(|entry| entry.credential.clone())
+        self.entries.get(registry)?.iter().find(covers).map(|entry| &entry.credential)
     }
 }
 
@@ -155,7 +160,7 @@ impl Credentials for DockerConfig {
         async move {
             match self.helper_of(registry) {
                 Some(helper) => self.helpers.answer(helper, registry).await,
-                None => Ok(self.entry_of(registry, repository)),
+                None => Ok(self.entry_of(registry, repository).cloned()),
             }
         }
         .boxed()

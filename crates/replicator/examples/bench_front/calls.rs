@@ -21,7 +21,7 @@ pub(crate) async fn run(binary: &Path) {
     let folder = TempDir::new().expect("a temporary folder");
     let ledger_url = format!("sqlite:{}/ledger.db", folder.path().display());
     // The target is a closed port: nothing can be copied, so nothing but triggers is timed.
-    let rest = "target:\n  root: localhost:1\nregistries:\n  docker.io:\n    plain_http: true\ncopy:\n  workers: 1\n";
+    let rest = "target:\n  root: localhost:1\nregistries:\n  docker.io:\n    plain_http: true\nrules:\n- name: all\n  sources: '**'\ncopy:\n  workers: 1\n";
     let installation = Installation::new(binary, &certificates, &ledger_url, rest);
     let _replicator = installation.start().await;
     let fixed = fixed::start(&certificates).await;

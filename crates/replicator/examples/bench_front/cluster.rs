@@ -80,7 +80,7 @@ async fn measure(
     let of_registry =
         |host: String| format!("  \"{host}\":\n    ca: CA\n    requests_at_once: 200\n");
     let rest = format!(
-        "target:\n  root: {root}\nregistries:\n{}{}copy:\n  workers: {}\n  referrers: {{enabled: false}}\n",
+        "target:\n  root: {root}\nregistries:\n{}{}rules:\n- name: all\n  sources: '**'\ncopy:\n  workers: {}\n  referrers: {{enabled: false}}\n",
         of_registry(source.host()),
         of_registry(target.host()),
         COPIES + OTHER_WORKERS,

@@ -29,13 +29,20 @@ pub(crate) async fn fill(ledger_url: &str, rows: u64, target_root: &str) {
         "{numbers} INSERT INTO requests (source, namespace, caller, first_at_ms, last_at_ms, count) \
          SELECT '{source}', 'shop', 'policy', {now_ms}, {now_ms}, 1 FROM numbers"
     );
+    // Public, as the source says: no right is to be found out.
+    let until_ms = now_ms + 3_600_000;
+    let repository = source.rsplit_once(':').map_or(source.as_str(), |(repository, _)| repository);
+    let grants = format!(
+        "{numbers} INSERT INTO grants (source, identity, verdict, reason, asked_at_ms, until_ms) \
+         SELECT DISTINCT '{repository}', '', 'allowed', '', {now_ms}, {until_ms} FROM numbers"
+    );
     // What either store would do by itself, in its own time.
     let tidy = if ledger_url.starts_with("sqlite:") {
         ["PRAGMA wal_checkpoint(TRUNCATE)"].as_slice()
     } else {
         &["VACUUM ANALYZE", "CHECKPOINT"]
     };
-    for sql in [replicas.as_str(), &requests].iter().chain(tidy) {
+    for sql in [replicas.as_str(), &requests, &grants].iter().chain(tidy) {
         connection.execute(AssertSqlSafe((*sql).to_owned())).await.expect("the ledger takes rows");
     }
 }

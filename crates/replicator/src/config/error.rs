@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use protocol::ReferenceError;
 
-use crate::freshness::FreshnessError;
+use crate::label::Label;
 use crate::ledger::LedgerUrlError;
+use crate::rules::file::RulesError;
 
 /// What is wrong, and where. Says nothing of what stands in a file that may be secret.
 #[derive(Debug, thiserror::Error)]
@@ -41,9 +42,15 @@ pub(crate) enum ConfigError {
     /// The ledger's URL is not legal. Says nothing of what stands in it, which may be a secret.
     #[error("ledger: {0}")]
     Ledger(#[from] LedgerUrlError),
-    /// There are too many rules.
-    #[error("freshness: {0}")]
-    Freshness(#[from] FreshnessError),
+    /// The rules cannot be used.
+    #[error("rules: {0}")]
+    Rules(#[from] RulesError),
+    /// The target's credentials are not there.
+    #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
+    TargetCredentials {
+        /// The name.
+        name: Label,
+    },
     /// One registry under two names.
     #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
     Twice {

@@ -2,7 +2,11 @@ use std::fs;
 
 use tempfile::TempDir;
 
+use copy::Referrers;
+
 use super::*;
+use crate::freshness::Check;
+use crate::rules::Terms;
 
 const CONFIG: &str = "\
 front:
@@ -20,13 +24,11 @@ status:
 ledger: sqlite:DIR/ledger.db
 queue:
   max_waiting: 500
-freshness:
-  - source: registry.corp/releases/**
-    check: never
-  - source: docker.io/**
-    check: 15m
+rights:
+  remember: 10m
 target:
   root: registry.corp/mirror
+  credentials: push
   naming: flat
   create_repository:
     command: [aws, ecr, create-repository, --repository-name, '{repository}']
@@ -38,7 +40,18 @@ registries:
     requests_per_second: 20
     requests_at_once: 3
     trusted_hosts: [auth.corp, 'cdn.corp:8443']
-credentials: DIR/config.json
+credentials:
+  push: DIR/config.json
+  hub: DIR/helpers.json
+rules:
+  - name: releases
+    sources: registry.corp/releases/**
+    check: never
+  - name: hub
+    sources: [docker.io/**]
+    namespaces: [shop, \"team-*\"]
+    credentials: hub
+    check: 15m
 copy:
   workers: 7
   platforms: [linux/amd64, linux/arm64/v8]
@@ -71,6 +84,10 @@ fn load(config: &str) -> Result<Config, String> {
     Config::load(&path("config.yaml")).map_err(|error| error.to_string().replace(&prefix, "DIR"))
 }
 
+fn terms(config: &Config, namespace: &str, image: &str) -> Terms {
+    config.rules.allow(&namespace.parse().unwrap(), &image.parse().unwrap()).unwrap().clone()
+}
+
 #[test]
 fn a_whole_configuration_is_read() {
     let config = load(CONFIG).unwrap();
@@ -80,14 +97,22 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     assert_eq!(config.ledger.max_waiting, 500);
-    let max_age = |image: &str| config.freshness.max_age(&image.parse().unwrap());
-    assert_eq!(max_age("registry.corp/releases/app:1"), None);
-    assert_eq!(max_age("nginx:1.27"), Some(Duration::from_secs(900)));
+    assert_eq!(config.ledger.remember, Duration::from_secs(600));
+    let name_of = |credentials: &Option<Arc<NamedCredentials>>| {
+        credentials.as_ref().map(|credentials| credentials.name().to_string())
+    };
+    let releases = terms(&config, "shop", "registry.corp/releases/app:1");
+    assert_eq!((releases.check, name_of(&releases.credentials)), (Check::Never, None));
+    let hub = terms(&config, "team-a", "nginx:1.27");
+    assert_eq!(hub.check.max_age(), Some(Duration::from_secs(900)));
+    assert_eq!(name_of(&hub.credentials), Some("hub".to_owned()));
+    let target_credentials = &config.registries.target_credentials;
+    assert_eq!(name_of(target_credentials), Some("push".to_owned()));
     let platforms = ["linux/amd64", "linux/arm64"].map(|one| one.parse().unwrap());
-    assert_eq!(config.scope.platforms, platforms);
+    assert_eq!(hub.scope.platforms, platforms);
     let types = vec!["application/spdx+json".parse().unwrap()];
-    assert_eq!(config.scope.referrers, Referrers::OfTypes(types));
-    assert_eq!(config.scope.foreign_layers, ForeignLayers::Skip);
+    assert_eq!(hub.scope.referrers, Referrers::OfTypes(types));
+    assert_eq!(hub.scope.foreign_layers, ForeignLayers::Skip);
     assert!(config.registries.create_repository.is_some());
     let limits = config.registries.limits;
     assert_eq!((limits.image_bytes, limits.blobs, limits.manifests), (50_000_000_000, 200, 20));
@@ -97,7 +122,7 @@ fn a_whole_configuration_is_read() {
     assert_eq!(named.len(), 3);
     assert!(named[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
     assert!(config.front.htpasswd.is_some() && config.front.tls.client_ca.is_some());
-    assert_ne!(config.front.rights, Rights::default());
+    assert_ne!(config.front.rights, CallerRights::default());
     let plain = &named[&"plain.corp:5000".parse().unwrap()];
     assert!(plain.plain_http);
     assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
@@ -110,14 +135,19 @@ fn a_whole_configuration_is_read() {
 fn what_is_left_out_has_a_default() {
     let end = CONFIG.find("registries:").unwrap();
     let (queue, target) = (CONFIG.find("queue:").unwrap(), CONFIG.find("target:").unwrap());
-    let config = load(&format!("{}{}", &CONFIG[..queue], &CONFIG[target..end])).unwrap();
-    assert_eq!(config.freshness, Freshness::default());
+    let without = format!("{}{}", &CONFIG[..queue], &CONFIG[target..end]);
+    let rules = "rules: [{name: all, sources: '**'}]";
+    let config = load(&format!("{}{rules}", without.replace("  credentials: push\n", ""))).unwrap();
+    let all = terms(&config, "shop", "nginx:1.27");
+    assert_eq!(all.check.max_age(), Some(Duration::from_secs(3_600)));
+    assert!(all.credentials.is_none() && config.registries.target_credentials.is_none());
     assert_eq!(config.ledger.max_waiting, 100_000);
+    assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
     assert_eq!(config.audit, Destination::Stdout);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
-    assert_eq!(config.scope.platforms, []);
-    assert_eq!(config.scope.referrers, Referrers::All);
-    assert_eq!(config.scope.foreign_layers, ForeignLayers::Refuse);
+    assert_eq!(all.scope.platforms, []);
+    assert_eq!(all.scope.referrers, Referrers::All);
+    assert_eq!(all.scope.foreign_layers, ForeignLayers::Refuse);
 }
 
 #[test]
@@ -131,7 +161,8 @@ fn callers_come_by_a_password_or_by_a_certificate() {
 #[test]
 fn referrers_can_be_left_out() {
     let off = CONFIG.replace("    artifact_types: [application/spdx+json]", "    enabled: false");
-    assert_eq!(load(&off).unwrap().scope.referrers, Referrers::Nothing);
+    let hub = terms(&load(&off).unwrap(), "shop", "nginx:1.27");
+    assert_eq!(hub.scope.referrers, Referrers::Nothing);
 }
 
 #[test]
@@ -147,7 +178,7 @@ fn the_audit_record_can_go_to_a_file() {
 fn credentials_can_name_helpers() {
     assert!(load(&CONFIG.replace("config.json", "helpers.json")).is_ok());
     let error = load(&CONFIG.replace("config.json", "shell.json")).unwrap_err();
-    assert!(error.starts_with("credentials: DIR/shell.json cannot be used: "), "{error}");
+    assert!(error.starts_with("credentials.push: DIR/shell.json cannot be used: "), "{error}");
     assert!(error.contains("'credsStore'"), "{error}");
 }
 
@@ -169,7 +200,18 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("sqlite:DIR", "mysql://DIR"),
         CONFIG.replace("sqlite:DIR/ledger.db", "postgres://r:hunter2@db:port/ledger"),
         CONFIG.replace("max_waiting: 500", "max_waiting: 0"),
+        CONFIG.replace("remember: 10m", "remember: never"),
         CONFIG.replace("docker.io/**", "nginx"),
+        CONFIG.replace("credentials: hub", "credentials: pull"),
+        CONFIG.replace("credentials: push", "credentials: pull"),
+        CONFIG.replace("  hub: DIR", "  Hub: DIR"),
+        CONFIG.replace("[docker.io/**]", "{docker.io: true}"),
+        CONFIG.replace("namespaces:", "namespace:"),
+        CONFIG.replace(&CONFIG[CONFIG.find("rules:").unwrap()..CONFIG.find("copy:").unwrap()], ""),
+        CONFIG.replace(
+            &CONFIG[CONFIG.find("\n  - name: rel").unwrap()..CONFIG.find("\ncopy:").unwrap()],
+            " []",
+        ),
         CONFIG.replace("check: 15m", "check: 15 minutes"),
         CONFIG.replace("linux/arm64/v8", "arm64"),
         CONFIG.replace("foreign_layers: skip", "foreign_layers: push"),

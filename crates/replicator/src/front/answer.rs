@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use protocol::{ImageReference, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Verb};
+use protocol::{
+    ImageReference, Namespace, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Verb,
+};
 
 use crate::clock::Timestamp;
+use crate::ledger::grant::Right;
 use crate::ledger::record::{Failure, Record, State};
 use crate::ledger::work::Wish;
 
@@ -32,12 +35,13 @@ pub(crate) struct Question<'a> {
 
 impl Question<'_> {
     /// Whether the ledger must be told that the source is wanted.
-    pub(crate) fn needs_want(&self, record: Option<&Record>) -> bool {
+    pub(crate) fn needs_want(&self, record: Option<&Record>, namespace: &Namespace) -> bool {
         let may_start = match self.verb {
             Verb::Plan => false,
             Verb::Start | Verb::Replica => true,
         };
-        may_start && record.is_none_or(|record| record.demand(self.wish, self.now).is_some())
+        may_start
+            && record.is_none_or(|record| record.demand(self.wish, namespace, self.now).is_some())
     }
 
     /// The answer, from what is known of the source.
@@ -56,6 +60,44 @@ impl Question<'_> {
                 _ => Ok(self.receipt(ReplicaState::Copying, record, progress)),
             },
             Verb::Replica => Err(self.refuse(record, progress)),
+        }
+    }
+
+    /// The answer to a namespace that has not shown its right to the image; None where it is
+    /// answered as anybody is. What `is_guarded` is told to nobody without a right, not even
+    /// where it would be.
+    pub(crate) fn without_right(
+        &self,
+        namespace: &Namespace,
+        right: &Right,
+        is_guarded: bool,
+    ) -> Option<Answer> {
+        let refuse = |code, message| {
+            let refusal = Refusal::new(code, self.source.to_string(), message);
+            Some(Err(refusal.at(Side::Source)))
+        };
+        match right {
+            Right::Shown => None,
+            Right::Denied(reason) => refuse(
+                RefusalCode::Denied,
+                format!(
+                    "namespace {namespace} has no right to this image: {reason}; asking again \
+                     later checks that again"
+                ),
+            ),
+            Right::Unknown(_) if !is_guarded => None,
+            Right::Unknown(_) if self.verb == Verb::Plan => Some(self.answer(None, None)),
+            Right::Unknown(None) => Some(Err(self.pending(
+                format!("the right of namespace {namespace} to this image is being checked"),
+                None,
+            ))),
+            Right::Unknown(Some(reason)) => refuse(
+                RefusalCode::Failed,
+                format!(
+                    "the right of namespace {namespace} to this image could not be checked: \
+                     {reason}; asking again later tries again"
+                ),
+            ),
         }
     }
 

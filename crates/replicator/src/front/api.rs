@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use protocol::{ImageReference, Receipt, Refusal, RefusalCode, TargetRoot, Trigger};
+use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger, Verb};
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
@@ -16,14 +16,17 @@ use super::answer::{
     not_allowed, unavailable,
 };
 use super::callers::{Callers, Peer, Unknown};
-use super::rights::Rights;
+use super::rights::CallerRights;
 use crate::audit::Audit;
 use crate::audit::entry::Decision;
 use crate::board::Board;
-use crate::freshness::Freshness;
+use crate::ledger::grant::{Right, Standing};
+use crate::ledger::record::Record;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::rights::Rights;
+use crate::rules::{NotAllowed, Rules, Terms};
 
 /// A reply: small and whole, so that it leaves in one write.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -37,12 +40,14 @@ pub(crate) struct Api {
     pub(crate) board: Board,
     /// Where replicas live.
     pub(crate) target: Arc<TargetRoot>,
-    /// How long sources are believed.
-    pub(crate) freshness: Arc<Freshness>,
+    /// Who gets what, and how.
+    pub(crate) rules: Rules,
+    /// Who has shown what.
+    pub(crate) rights: Rights,
     /// Who may ask.
     pub(crate) callers: Callers,
     /// What they may.
-    pub(crate) rights: Arc<Rights>,
+    pub(crate) caller_rights: Arc<CallerRights>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// What is kept of each answer.
@@ -112,25 +117,29 @@ impl Api {
 
     async fn answer(&self, caller: &str, trigger: &Trigger) -> Answer {
         let source = &trigger.source;
-        if let Err(error) = self.rights.check(caller, trigger) {
+        if let Err(error) = self.caller_rights.check(caller, trigger) {
             return Err(not_allowed(source, &error.to_string()));
         }
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
         }
+        let terms = self.rules.allow(&trigger.namespace, source);
+        let terms = terms.map_err(|error| denied(source, &error))?;
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
         })?;
         let wish = Wish {
             target: replica.reference,
             priority: Priority::of(trigger.verb),
-            max_age: self.freshness.max_age(source),
+            max_age: terms.check.max_age(),
         };
         let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
-        let mut record =
-            self.ledger.find(source).await.map_err(|error| self.cannot_answer(source, &error))?;
+        let (mut record, instead) = self.look_up(&question, trigger, source, terms).await?;
+        if let Some(answer) = instead {
+            return answer;
+        }
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
-        if question.needs_want(record.as_deref()) {
+        if question.needs_want(record.as_deref(), &trigger.namespace) {
             let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
             record = match (self.ledger.want(ask).await, record) {
                 (Ok(wanted), _) => Some(wanted),
@@ -147,6 +156,30 @@ impl Api {
         question.answer(record.as_deref(), self.board.progress(source))
     }
 
+    /// What is known of `source`, and what is answered instead to a namespace that has not shown
+    /// its right to it. Has that right found out where it is time to.
+    async fn look_up(
+        &self,
+        question: &Question<'_>,
+        trigger: &Trigger,
+        source: &ImageReference,
+        terms: &Terms,
+    ) -> Result<(Option<Arc<Record>>, Option<Answer>), Refusal> {
+        let who = terms.who(source);
+        let found = tokio::try_join!(self.ledger.find(source), self.rights.standing(source, &who));
+        let (record, Standing { right, is_due }) =
+            found.map_err(|error| self.cannot_answer(question.source, &error))?;
+        // Where nobody else could have it, a first copy shows the right by itself.
+        let is_guarded = record.as_ref().is_some_and(|record| record.state.is_there())
+            || self.rules.divide(source, &who.identity());
+        let is_a_matter = is_guarded || !matches!(right, Right::Unknown(_));
+        if is_due && is_a_matter && question.verb != Verb::Plan {
+            self.rights.prove(source, &who);
+        }
+        let instead = question.without_right(&trigger.namespace, &right, is_guarded);
+        Ok((record, instead))
+    }
+
     /// A question about what leads into the target already: is it a replica of ours?
     async fn answer_direct(&self, trigger: &Trigger) -> Answer {
         let reference = &trigger.source;
@@ -155,8 +188,12 @@ impl Api {
         let now = self.ledger.now();
         let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
-            let record = self.ledger.find(&source).await;
-            let record = record.map_err(|error| self.cannot_answer(reference, &error))?;
+            let terms = self.rules.allow(&trigger.namespace, &source);
+            let terms = terms.map_err(|error| denied(reference, &error))?;
+            let (record, instead) = self.look_up(&question, trigger, &source, terms).await?;
+            if let Some(answer) = instead {
+                return answer;
+            }
             let progress = self.board.progress(&source);
             if let Some(answer) =
                 record.and_then(|record| answer_direct(&question, &record, progress))
@@ -185,6 +222,11 @@ impl Api {
             }
         }
     }
+}
+
+fn denied(image: &ImageReference, error: &NotAllowed) -> Refusal {
+    let refusal = Refusal::new(RefusalCode::Denied, image.to_string(), error.to_string());
+    refusal.at(Side::Replicator)
 }
 
 /// 401 with a challenge: without one the host's client sends no credentials at all.

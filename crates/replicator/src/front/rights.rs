@@ -12,7 +12,7 @@ use crate::namespaces::NamespacePattern;
 /// has an entry, a caller may do what the entries with its name say, and one without any nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "Vec<Entry>")]
-pub(crate) struct Rights(BTreeMap<String, Vec<Right>>);
+pub(crate) struct CallerRights(BTreeMap<String, Vec<Right>>);
 
 /// An entry of the list.
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ pub(super) struct NotAllowed<'a> {
     trigger: &'a Trigger,
 }
 
-impl Rights {
+impl CallerRights {
     /// Whether `caller` may ask `trigger`.
     pub(super) fn check<'a>(
         &self,
@@ -55,7 +55,7 @@ impl Rights {
     }
 }
 
-impl From<Vec<Entry>> for Rights {
+impl From<Vec<Entry>> for CallerRights {
     fn from(entries: Vec<Entry>) -> Self {
         let mut rights: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for Entry { caller, namespaces, verbs } in entries {
@@ -86,11 +86,11 @@ impl fmt::Display for NotAllowed<'_> {
 mod tests {
     use super::*;
 
-    fn rights(yaml: &str) -> Result<Rights, String> {
+    fn rights(yaml: &str) -> Result<CallerRights, String> {
         serde_yaml::from_str(yaml).map_err(|error| error.to_string())
     }
 
-    fn may(rights: &Rights, caller: &str, verb: &str, namespace: &str) -> bool {
+    fn may(rights: &CallerRights, caller: &str, verb: &str, namespace: &str) -> bool {
         let trigger = Trigger {
             verb: verb.parse().unwrap(),
             namespace: namespace.parse().unwrap(),
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn without_a_list_everybody_may_and_with_one_nobody_that_is_not_in_it() {
-        let everybody = Rights::default();
+        let everybody = CallerRights::default();
         assert!(may(&everybody, "anybody", "start", "shop"));
         let rights = rights(
             "[{caller: policy, namespaces: ['team-*'], verbs: [plan, start]}, \

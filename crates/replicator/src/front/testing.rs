@@ -15,20 +15,22 @@ use super::listener::Listener;
 use super::tls::{Certificate, Tls};
 use crate::audit::testing::Recorded;
 use crate::board::Board;
-use crate::freshness::Freshness;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::rights::Rights;
+use crate::rules::Rules;
 use crate::watch::Held;
 
 /// An API for the caller `policy` with the password `secret`.
-pub(crate) fn api(ledger: &Ledger, target: &str, freshness: Freshness) -> Api {
+pub(crate) fn api(ledger: &Ledger, target: &str, rules: Rules) -> Api {
     Api {
         ledger: ledger.clone(),
         board: Board::default(),
         target: Arc::new(target.parse().unwrap()),
         callers: callers(Some("secret")),
-        rights: Arc::default(),
-        freshness: Arc::new(freshness),
+        caller_rights: Arc::default(),
+        rules,
+        rights: Rights::new(ledger.clone()).0,
         metrics: Metrics::default(),
         audit: Recorded::new().audit,
     }

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
+use protocol::{Receipt, Refusal, RefusalCode, ReplicaState, Side};
 use tempfile::TempDir;
 
 use super::api::Api;
@@ -12,10 +12,11 @@ use super::listener::Listener;
 use super::testing::{self, api};
 use crate::audit::testing::Recorded;
 use crate::clock::Clock;
-use crate::freshness::Freshness;
+use crate::ledger::grant::{Finding, Identity, Verdict};
 use crate::ledger::record::Settlement;
 use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
+use crate::rules::tests::rules;
 
 mod callers;
 mod crowds;
@@ -64,7 +65,14 @@ impl Front {
         let recorded = Recorded::new();
         let mut api = Api {
             audit: recorded.audit.clone(),
-            ..api(&ledger, "registry.corp/mirror", Freshness::default())
+            ..api(
+                &ledger,
+                "registry.corp/mirror",
+                rules(
+                    "[{name: bad, sources: docker.io/library/bad, deny: true},
+                    {name: all, sources: docker.io/**, namespaces: [shop]}]",
+                ),
+            )
         };
         adjust(&mut api);
         let metrics = api.metrics.clone();
@@ -75,6 +83,9 @@ impl Front {
     /// Settles what waits first as a worker does that has copied it.
     async fn copy_next(&self) -> protocol::Digest {
         let claimed = self.ledger.claim(1).await.unwrap().unwrap();
+        let (identity, verdict) = (Identity::Anonymous, Verdict::Allowed);
+        let public = Finding { identity, verdict, changed_at: None };
+        self.ledger.learn((&claimed.source).into(), public).await.unwrap();
         let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
         self.ledger.settle(claimed.ticket().unwrap(), copied, 1).await.unwrap().unwrap();
@@ -133,6 +144,24 @@ async fn a_reference_into_the_target_is_known_if_its_source_was_asked_for() {
             RefusalCode::NotFound
         );
         assert_eq!(front.ledger.find(&reference.parse().unwrap()).await.unwrap(), None);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn case_21_what_no_rule_allows_is_refused_and_leaves_no_trace() {
+    let front = Front::start().await;
+    let direct = "registry.corp/mirror/docker.io/library/bad:1";
+    for (image, reason) in [
+        ("quay.io/a/b:1", "no rule allows quay.io/a/b:1 in namespace shop"),
+        ("docker.io/library/bad:1", "rule 'bad' denies docker.io/library/bad:1"),
+        (direct, "rule 'bad' denies docker.io/library/bad:1"),
+    ] {
+        for verb in ["plan", "start", "replica"] {
+            let refusal = front.trigger(verb, image).await.unwrap_err();
+            assert_eq!((refusal.code, refusal.side), (RefusalCode::Denied, Some(Side::Replicator)));
+            assert!(refusal.message.starts_with(reason), "{}", refusal.message);
+        }
+        assert_eq!(front.ledger.find(&image.parse().unwrap()).await.unwrap(), None);
     }
 }
 

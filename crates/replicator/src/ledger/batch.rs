@@ -11,13 +11,14 @@ use std::time::Duration;
 use protocol::{ImageReference, Registry};
 use sqlx::AnyConnection;
 
+use super::grant::{Finding, SourceName};
 use super::history::{self, Copied, Tallies};
 use super::places::{self, NewPlaces};
 use super::queue::{self, Turns};
 use super::record::{Demand, Record, Settlement};
 use super::store::Store;
 use super::work::{Ask, Owner, Ticket, Work};
-use super::{LedgerError, rows};
+use super::{LedgerError, grants, rows};
 use crate::clock::Timestamp;
 
 /// Records that come back into the queue in one transaction.
@@ -36,6 +37,8 @@ pub(super) enum Action {
     Claim { most_of_one_registry: usize },
     /// A copy ended.
     Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64 },
+    /// A source said who may read it.
+    Learn { source: SourceName, finding: Finding },
     /// This replicator is alive, and writes down what it saw.
     Live { requests: Tallies, places: NewPlaces },
     /// This replicator ends: what it still holds is anybody's.
@@ -54,6 +57,8 @@ pub(super) struct Done {
     pub(super) replies: Vec<Reply>,
     /// What records are now, in the order of their changes.
     pub(super) changed: Vec<Arc<Record>>,
+    /// The sources of which something was learned.
+    pub(super) learned: Vec<SourceName>,
     /// By how much the queue has grown; negative where it has shrunk.
     pub(super) growth: i64,
     /// Sources that wait now and did not before.
@@ -66,8 +71,8 @@ pub(super) struct Done {
 
 impl Done {
     fn nothing(now: Timestamp) -> Self {
-        let (replies, changed) = (Vec::new(), Vec::new());
-        Self { replies, changed, growth: 0, new_work: 0, now, signed_until: None }
+        let (replies, changed, learned) = Default::default();
+        Self { replies, changed, learned, growth: 0, new_work: 0, now, signed_until: None }
     }
 }
 
@@ -86,6 +91,8 @@ pub(super) struct Terms {
     pub(super) room: u64,
     /// How many may.
     pub(super) max_waiting: u64,
+    /// How long it is believed what a source said of a right.
+    pub(super) remember: Duration,
 }
 
 /// Applies `actions` in one transaction.
@@ -153,6 +160,7 @@ impl Batch<'_> {
                     }
                     *reply = Ok(self.claim(*most_of_one_registry, &mut at_work).await?);
                 }
+                Action::Learn { source, finding } => self.learn(source, finding.clone()).await?,
                 Action::Live { requests, places } => {
                     history::put_requests(self.connection, requests).await?;
                     places::put_places(self.connection, places, self.now).await?;
@@ -189,7 +197,7 @@ impl Batch<'_> {
     async fn want(&mut self, ask: &Ask) -> Result<Reply, LedgerError> {
         let before = self.records.get(&ask.source).cloned();
         let demand = match &before {
-            Some(record) => record.demand(&ask.wish, self.now),
+            Some(record) => record.demand(&ask.wish, &ask.asker.namespace, self.now),
             None => Some(Demand::Anew),
         };
         let was_ahead = before.as_ref().is_some_and(|record| record.work.is_ahead());
@@ -199,7 +207,9 @@ impl Batch<'_> {
                 return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
             }
             // What is there serves on, and what was refused stays so, until there is room.
-            (Some(Demand::Again(_)), _) if is_full => return Ok(Ok(before.map(Arc::new))),
+            (Some(Demand::Again(_) | Demand::Instead), _) if is_full => {
+                return Ok(Ok(before.map(Arc::new)));
+            }
             (None, _) => return Ok(Ok(before.map(Arc::new))),
             (Some(Demand::Sooner), Some(record)) => (ask.wish.priority, &record.namespace),
             (Some(Demand::Again(priority)), _) => (priority, &ask.asker.namespace),
@@ -317,6 +327,14 @@ impl Batch<'_> {
         let silent_since = Timestamp::from_ms(self.now.as_ms() - SILENT_MS);
         queue::forget_silent(self.connection, silent_since).await?;
         self.done.signed_until = Some(until);
+        Ok(())
+    }
+
+    async fn learn(&mut self, source: &SourceName, finding: Finding) -> Result<(), LedgerError> {
+        let mut grants = grants::find(self.connection, source).await?;
+        grants.learn(finding, self.now, self.terms.remember);
+        grants::put(self.connection, source, &grants).await?;
+        self.done.learned.push(source.clone());
         Ok(())
     }
 

@@ -168,6 +168,7 @@ pub(super) async fn prune(
     for (table, key, age, before) in [
         ("copies", "(source, claim)", "ended_at_ms", oldest_copy),
         ("requests", "(source, namespace, caller)", "last_at_ms", oldest),
+        ("grants", "(source, identity)", "until_ms", oldest),
         ("blob_places", "(registry, digest)", "seen_at_ms", oldest),
     ] {
         let columns = key.trim_matches(['(', ')']);

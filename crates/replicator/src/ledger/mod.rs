@@ -3,11 +3,12 @@
 //! ```text
 //! record      one source: its state, and the legal moves; pure
 //!   work        its place in the queue, leases, wishes; pure
+//! grant       what sources said of who may read them, and what follows; pure
 //! memory      what this process remembers, and how long it believes that
 //! gate        how many triggers may wait for the database at once, and for how long
 //! writer      the one writer of this process: what waits becomes one transaction
 //!   batch       that transaction
-//!     rows, queue, history, places    its SQL
+//!     rows, queue, history, places, grants    its SQL
 //!       store       SQLite or PostgreSQL
 //! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
@@ -21,6 +22,8 @@
 mod batch;
 mod error;
 mod gate;
+pub(crate) mod grant;
+mod grants;
 mod history;
 mod housekeeping;
 mod latency;
@@ -45,6 +48,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
 use gate::Gate;
+use grant::{Finding, Grants, SourceName};
 use latency::Operation;
 use memory::{Memory, Recalled};
 use record::{Record, Settlement};
@@ -77,6 +81,10 @@ const LEASE: Duration = Duration::from_secs(30);
 /// they take 100 MiB, and at ten copies a second three hours.
 const DEFAULT_MAX_WAITING: u64 = 100_000;
 
+/// How long it is believed what a source said of a right, unless set: a right that was taken away
+/// is seen within an hour, and an image in constant use costs two requests an hour.
+const DEFAULT_REMEMBER: Duration = Duration::from_secs(60 * 60);
+
 /// How the ledger is set up.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -86,12 +94,15 @@ pub(crate) struct Settings {
     pub(crate) max_waiting: u64,
     /// How long a sign of life holds.
     pub(crate) lease: Duration,
+    /// How long it is believed what a source said of a right.
+    pub(crate) remember: Duration,
 }
 
 impl Settings {
     /// The usual ones, for a ledger at `url`.
     pub(crate) fn new(url: LedgerUrl) -> Self {
-        Self { url, max_waiting: DEFAULT_MAX_WAITING, lease: LEASE }
+        let (max_waiting, lease, remember) = (DEFAULT_MAX_WAITING, LEASE, DEFAULT_REMEMBER);
+        Self { url, max_waiting, lease, remember }
     }
 }
 
@@ -107,6 +118,8 @@ struct Shared {
     store: Store,
     latency: Latency,
     memory: Memory,
+    grants: grants::Memory,
+    remember: Duration,
     reading: Gate,
     wanting: Gate,
     requests: history::Requests,
@@ -138,9 +151,12 @@ impl Ledger {
             held: HashSet::new(),
             room: 0,
             max_waiting: settings.max_waiting,
+            remember: settings.remember,
         };
         let shared = Arc::new(Shared {
             memory: Memory::new(store.is_shared()),
+            grants: grants::Memory::new(store.is_shared()),
+            remember: settings.remember,
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
             store,
@@ -203,6 +219,44 @@ impl Ledger {
             self.shared.memory.remember(record, self.shared.store.local_now());
         }
         Ok(record)
+    }
+
+    /// What is known of who may read `source`. While the database is away, what is remembered.
+    pub(crate) async fn grants(&self, source: &SourceName) -> Result<Arc<Grants>, LedgerError> {
+        let shared = &self.shared;
+        let now = shared.store.local_now();
+        let old = match shared.grants.recall(source, now) {
+            Some((grants, is_believed)) if is_believed || !self.is_writable() => return Ok(grants),
+            old => old.map(|(grants, _)| grants),
+        };
+        let changes = shared.grants.changes();
+        let read = async {
+            let mut connection = shared.store.readers().acquire().await?;
+            grants::find(&mut connection, source).await
+        };
+        match (read.await, old) {
+            (Ok(grants), _) => {
+                let grants = Arc::new(grants);
+                shared.grants.remember(source, &grants, now, changes);
+                Ok(grants)
+            }
+            (Err(_), Some(old)) => Ok(old),
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Writes down what a source said of who may read it.
+    pub(crate) async fn learn(
+        &self,
+        source: SourceName,
+        finding: Finding,
+    ) -> Result<(), LedgerError> {
+        self.change(Action::Learn { source, finding }).await.map(drop)
+    }
+
+    /// How long it is believed what a source said of a right.
+    pub(crate) fn remember(&self) -> Duration {
+        self.shared.remember
     }
 
     /// Sees to it that the wish is fulfilled, and returns what is known of the source now.

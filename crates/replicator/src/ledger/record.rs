@@ -142,7 +142,7 @@ pub(crate) struct Record {
     pub(crate) work: Work,
     /// How urgent that is, or was.
     pub(crate) priority: Priority,
-    /// Whose turn it takes.
+    /// On whose behalf it is copied, and whose turn that takes.
     pub(crate) namespace: Namespace,
     /// How often a worker took it.
     pub(crate) claims: u64,
@@ -163,6 +163,8 @@ pub(crate) enum Demand {
     Sooner,
     /// It rests, and the time has come to look again.
     Again(Priority),
+    /// It rests, since another namespace has no right to it; this one may have.
+    Instead,
 }
 
 impl Record {
@@ -188,7 +190,12 @@ impl Record {
     }
 
     /// What `wish` changes; None where all that it needs is on its way, or there.
-    pub(crate) fn demand(&self, wish: &Wish, now: Timestamp) -> Option<Demand> {
+    pub(crate) fn demand(
+        &self,
+        wish: &Wish,
+        namespace: &Namespace,
+        now: Timestamp,
+    ) -> Option<Demand> {
         if self.target != wish.target {
             return (!matches!(self.work, Work::Leased { .. })).then_some(Demand::Anew);
         }
@@ -208,6 +215,11 @@ impl Record {
             (Work::Idle, State::Present) => {
                 self.is_older_than(wish.max_age?, now).then_some(Demand::Again(Priority::Refresh))
             }
+            (Work::Idle, State::Refused)
+                if self.namespace != *namespace && self.lacks_the_right() =>
+            {
+                Some(Demand::Instead)
+            }
             (Work::Idle, State::Stale) => has_rested().then_some(Demand::Again(Priority::Refresh)),
             (Work::Idle, _) => has_rested().then_some(Demand::Again(wish.priority)),
         }
@@ -217,7 +229,7 @@ impl Record {
     /// the new try ends, so that what people are told does not flicker.
     #[must_use]
     pub(crate) fn want(self, ask: Ask, turn: i64, now: Timestamp) -> Self {
-        let record = match self.demand(&ask.wish, now) {
+        let record = match self.demand(&ask.wish, &ask.asker.namespace, now) {
             None => return self,
             Some(Demand::Anew) => {
                 let (claims, revision) = (self.claims, self.revision);
@@ -234,6 +246,17 @@ impl Record {
                 let (work, namespace) = (Work::Waiting { turn, since: now }, ask.asker.namespace);
                 Self { work, priority, namespace, ..self }
             }
+            // What the other one was told is not what this one is to hear.
+            Some(Demand::Instead) => Self {
+                state: State::Wanted,
+                attempts: 0,
+                failure: None,
+                work: Work::Waiting { turn, since: now },
+                priority: ask.wish.priority,
+                namespace: ask.asker.namespace,
+                changed_at: now,
+                ..self
+            },
         };
         record.changed()
     }
@@ -326,6 +349,11 @@ impl Record {
             Work::Later(at) => Some(at),
             Work::Idle | Work::Waiting { .. } | Work::Leased { .. } => None,
         }
+    }
+
+    /// Whether the last try failed for who it was made for: by a rule, or at the source.
+    fn lacks_the_right(&self) -> bool {
+        self.failure.as_ref().is_some_and(|failure| failure.code == RefusalCode::Denied)
     }
 
     /// A time in the future is one of a clock that was wrong.

@@ -300,7 +300,7 @@ fn read_failure(row: &AnyRow) -> Result<Option<Failure>, LedgerError> {
     }))
 }
 
-fn damaged(column: &'static str, value: &str) -> LedgerError {
+pub(super) fn damaged(column: &'static str, value: &str) -> LedgerError {
     LedgerError::Damaged { column, value: value.to_owned() }
 }
 

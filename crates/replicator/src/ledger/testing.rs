@@ -52,12 +52,16 @@ pub(crate) fn failed(message: &str, not_before: Duration) -> Settlement {
 }
 
 pub(crate) fn refused() -> Settlement {
-    let failure = Failure {
-        code: RefusalCode::NotFound,
-        side: Side::Source,
-        message: "no such image".to_owned(),
-        is_lasting: true,
-    };
+    lasting(RefusalCode::NotFound, "no such image")
+}
+
+pub(crate) fn denied() -> Settlement {
+    lasting(RefusalCode::Denied, "not for you")
+}
+
+fn lasting(code: RefusalCode, message: &str) -> Settlement {
+    let (side, message) = (Side::Source, message.to_owned());
+    let failure = Failure { code, side, message, is_lasting: true };
     Settlement::Failed { failure, not_before: Duration::ZERO }
 }
 

@@ -73,7 +73,8 @@ fn publish(
     replies: Vec<oneshot::Sender<Reply>>,
 ) {
     // Reading alone says nothing of a full disk.
-    let has_written = !done.changed.is_empty() || done.signed_until.is_some();
+    let has_written =
+        !done.changed.is_empty() || !done.learned.is_empty() || done.signed_until.is_some();
     if has_written && !shared.writable.swap(true, Ordering::Relaxed) {
         tracing::info!("the ledger can be written again");
     }
@@ -84,6 +85,7 @@ fn publish(
     );
     shared.ahead_ms.store(done.now.as_ms() - now.as_ms(), Ordering::Relaxed);
     terms.signed_until = done.signed_until.unwrap_or(terms.signed_until);
+    done.learned.iter().for_each(|source| shared.grants.forget(source));
     for record in &done.changed {
         shared.memory.remember(record, now);
     }

@@ -13,12 +13,13 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::audit::testing::Recorded;
 use crate::clock::{Clock, Timestamp};
-use crate::freshness::Freshness;
 use crate::front::testing::{Front, api};
 use crate::ledger::Settings;
 use crate::ledger::record::State;
 use crate::ledger::testing::{TEST_LEASE, asker};
 use crate::ledger::work::{Ask, Priority, Wish};
+use crate::rights::Rights;
+use crate::rules::tests::{open_to_all, rules};
 
 mod freshness;
 mod pods;
@@ -53,11 +54,11 @@ struct World {
 }
 
 impl World {
-    async fn new(freshness: Freshness) -> Self {
-        Self::between(ScriptedRegistry::start().await, freshness).await
+    async fn new(rules: Rules) -> Self {
+        Self::between(ScriptedRegistry::start().await, rules).await
     }
 
-    async fn between(source: ScriptedRegistry, freshness: Freshness) -> Self {
+    async fn between(source: ScriptedRegistry, rules: Rules) -> Self {
         let target = ScriptedRegistry::start().await;
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
@@ -66,12 +67,14 @@ impl World {
         let clock = Arc::clone(&now_ms);
         let clock = Clock::of(move || Timestamp::from_ms(clock.load(Ordering::Relaxed)));
         let ledger = Ledger::open(settings, clock).await.unwrap();
-        let api = api(&ledger, &target.host(), freshness);
+        let api = api(&ledger, &target.host(), rules);
         let workers = Workers {
             ledger: ledger.clone(),
             copier: Copier::new(client(&[&source, &target]), copy::Limits::default()),
             board: api.board.clone(),
             target: Arc::clone(&api.target),
+            rules: api.rules.clone(),
+            rights: api.rights.clone(),
             metrics: api.metrics.clone(),
             audit: api.audit.clone(),
         };
@@ -135,6 +138,8 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
         copier: Copier::new(client(&[&stuck, &fast, &home]), copy::Limits::default()),
         board: Board::default(),
         target: Arc::new(target.clone()),
+        rules: open_to_all(),
+        rights: Rights::new(ledger.clone()).0,
         metrics: Metrics::default(),
         audit: recorded.audit.clone(),
     };
@@ -156,4 +161,19 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     assert_eq!((&copied["kind"], &copied["namespace"]), (&"copy".into(), &"shop".into()));
     assert_eq!(copied["source"], image.to_string());
     assert!(copied["bytes_moved"].as_u64() > Some(0), "{copied}");
+}
+
+/// A replica by digest that is there already is not asked for at its source.
+#[test]
+fn case_22_a_copy_that_asked_nobody_shows_no_right() {
+    let digest = testkit::digest_of(b"manifest");
+    let outcome = |size_bytes| {
+        let (bytes_moved, blobs_moved, blobs_skipped) = (0, 0, 0);
+        Ok(Outcome { digest: digest.clone(), bytes_moved, blobs_moved, blobs_skipped, size_bytes })
+    };
+    let by_digest = format!("r.example/app@{digest}").parse().unwrap();
+    assert_eq!(verdict(&by_digest, &outcome(0)), None);
+    assert_eq!(verdict(&by_digest, &outcome(1)), Some(Verdict::Allowed));
+    let by_tag = "r.example/app:1".parse().unwrap();
+    assert_eq!(verdict(&by_tag, &outcome(0)), Some(Verdict::Allowed));
 }

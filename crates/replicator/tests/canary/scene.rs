@@ -144,9 +144,10 @@ impl Scene {
                 "key": format!("{at}/tls.key"), "callers": format!("{at}/htpasswd")},
             "status": {"listen": status},
             "ledger": ledger,
-            "target": {"root": format!("{}/mirror", target.host())},
+            "target": {"root": format!("{}/mirror", target.host()), "credentials": "all"},
             "registries": named,
-            "credentials": format!("{at}/config.json"),
+            "credentials": {"all": format!("{at}/config.json")},
+            "rules": [{"name": "all", "sources": "**", "credentials": "all"}],
         });
         write("config.yaml", &config.to_string());
 
@@ -203,8 +204,8 @@ impl Scene {
         for good in [&self.source, &self.identity, &self.helped] {
             self.ask_until(&format!("{}/app:v1", good.host()), " 200 ").await;
         }
-        for bad in [&self.locked, &self.broken] {
-            self.ask_until(&format!("{}/app:v1", bad.host()), "\"failed\"").await;
+        for (bad, code) in [(&self.locked, "\"denied\""), (&self.broken, "\"failed\"")] {
+            self.ask_until(&format!("{}/app:v1", bad.host()), code).await;
         }
         self.ask_until(&format!("[{}]/app:v1", leak.secret), "\"failed\"").await;
         let bearer = format!("Bearer {}", self.secret("token"));

@@ -65,7 +65,7 @@ impl Home {
             "front:\n  listen: 127.0.0.1:{port}\n  certificate: {certificate}\n  key: {key}\n  \
              callers: {callers}\nstatus:\n  listen: 127.0.0.1:{status_port}\nledger: {ledger}\n\
              target:\n  root: {target}\nregistries:\n  {source}:\n    plain_http: true\n  \
-             {target}:\n    plain_http: true\ndrain_ms: 3000\n"
+             {target}:\n    plain_http: true\nrules:\n- name: all\n  sources: '**'\ndrain_ms: 3000\n"
         );
         write("config.yaml", &config);
         Self { status_port, host: Host::new(port, &certificates.ca_pem), folder }

@@ -36,6 +36,8 @@ enum Wanted {
     Basic(String),
     /// This refresh token, in the form of a POST.
     Refresh(String),
+    /// One of these headers, or none, for what it may read, with a GET.
+    Account(HashMap<Option<String>, Vec<String>>),
 }
 
 struct Granted {
@@ -62,6 +64,20 @@ impl Access {
 
     pub(super) fn identity(token: &str, lifetime: Duration) -> Self {
         Self::Bearer(TokenEndpoint::new(Wanted::Refresh(token.to_owned()), lifetime))
+    }
+
+    pub(super) fn accounts(lifetime: Duration) -> Self {
+        Self::Bearer(TokenEndpoint::new(Wanted::Account(HashMap::new()), lifetime))
+    }
+
+    pub(super) fn let_read(&self, user: Option<(&str, &str)>, repositories: &[&str]) {
+        if let Self::Bearer(endpoint) = self
+            && let Wanted::Account(accounts) = &mut *endpoint.wants.lock().unwrap()
+        {
+            let repositories = repositories.iter().map(ToString::to_string).collect();
+            accounts.insert(user.map(|(user, password)| header(user, password)), repositories);
+        }
+        self.revoke();
     }
 
     pub(super) fn revoke(&self) {
@@ -136,11 +152,27 @@ impl TokenEndpoint {
                 "scope": request.parameter("scope"), "refresh_token": rotated});
             return Some(reply.to_string());
         }
+        let account = match &*wants {
+            Wanted::Account(accounts) => {
+                Some(accounts.get(&request.authorization.map(ToOwned::to_owned)))
+            }
+            _ => None,
+        };
         let legal = match &*wants {
             Wanted::Basic(basic) => request.authorization == Some(basic),
+            // Who comes without a name gets a token, if one that is good for nothing.
+            Wanted::Account(_) => request.authorization.is_none() || account.flatten().is_some(),
             _ => true,
         };
-        let scopes = request.parameters.iter().filter(|(key, _)| key == "scope");
+        // A token is good for what its bearer may, as real endpoints do it.
+        let may_read = |scope: &str| {
+            let Some(account) = account else { return true };
+            let repository =
+                scope.strip_prefix("repository:").and_then(|s| s.strip_suffix(":pull"));
+            account.is_some_and(|all| all.iter().any(|one| Some(one.as_str()) == repository))
+        };
+        let scopes =
+            request.parameters.iter().filter(|(key, scope)| key == "scope" && may_read(scope));
         let token = (legal && *request.method == Method::GET)
             .then(|| self.issue(scopes.map(|(_, scope)| scope.clone()).collect()))?;
         Some(json!({"token": token, "expires_in": expires_in}).to_string())

@@ -17,6 +17,8 @@ pub enum Kind {
     Upload,
     /// The referrers of a manifest.
     Referrers,
+    /// The tags of a repository.
+    Tags,
     /// None of these.
     Other,
 }

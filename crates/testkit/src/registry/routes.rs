@@ -39,6 +39,7 @@ pub(super) fn kind_of(path: &str) -> Kind {
         _ if path.contains("/blobs/") => Kind::Blob,
         _ if path.contains("/manifests/") => Kind::Manifest,
         _ if path.contains("/referrers/") => Kind::Referrers,
+        _ if path.ends_with("/tags/list") => Kind::Tags,
         _ => Kind::Other,
     }
 }
@@ -49,6 +50,7 @@ fn take_apart(path: &str, kind: Kind) -> Target {
         Kind::Upload => "/blobs/uploads/",
         Kind::Blob => "/blobs/",
         Kind::Referrers => "/referrers/",
+        Kind::Tags => "/tags/",
         _ => "/manifests/",
     };
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
@@ -82,6 +84,7 @@ pub(super) async fn route(
         (Kind::Ping, _) => Ok(Reply::new(200, "{}")),
         (Kind::Manifest, &Method::PUT) => put_manifest(shared, &target, faults, body).await,
         (Kind::Manifest, _) => Ok(manifest(shared, &target)),
+        (Kind::Tags, _) => Ok(tags(shared, &target)),
         (Kind::Referrers, _) if shared.has_referrers => Ok(referrers(shared, &target)),
         (Kind::Blob, _) => Ok(blob(shared, &target, &request, faults)),
         (Kind::Upload, _) => uploads::upload(shared, &target, &request, faults, body).await,
@@ -149,6 +152,17 @@ async fn put_manifest(
         Some(subject) => reply.with("oci-subject", subject),
         None => reply,
     })
+}
+
+/// All tags at once, of a repository that has any.
+fn tags(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    let tags: Vec<_> = store.repository(&target.repository).tags.keys().cloned().collect();
+    if tags.is_empty() {
+        return Reply::error(404, "NAME_UNKNOWN");
+    }
+    let list = json!({"name": target.repository, "tags": tags});
+    Reply::new(200, list.to_string()).with("content-type", "application/json")
 }
 
 /// The manifests with this subject, page by page (distribution-spec, "Listing Referrers").

@@ -23,6 +23,10 @@ fn fixture() -> Fixture {
     }
 }
 
+fn shop() -> Namespace {
+    "shop".parse().unwrap()
+}
+
 fn owner() -> Owner {
     "me".to_owned().into()
 }
@@ -81,7 +85,7 @@ fn case_16_a_plan_starts_nothing_and_never_refuses() {
     let question = fixture.question(Verb::Plan);
     let records = [None, Some(fixture.wanted()), Some(fixture.failed()), Some(fixture.refused())];
     for record in records {
-        assert!(!question.needs_want(record.as_ref()));
+        assert!(!question.needs_want(record.as_ref(), &shop()));
         let receipt = question.answer(record.as_ref(), None).unwrap();
         assert_eq!(receipt.state, ReplicaState::Planned);
         assert_eq!(receipt.target, fixture.wish.target);
@@ -95,9 +99,9 @@ fn case_16_a_plan_starts_nothing_and_never_refuses() {
 fn a_start_is_answered_at_once_with_what_is_intended() {
     let fixture = fixture();
     let question = fixture.question(Verb::Start);
-    assert!(question.needs_want(None));
+    assert!(question.needs_want(None, &shop()));
     for record in [fixture.wanted(), fixture.failed()] {
-        assert!(!question.needs_want(Some(&record)));
+        assert!(!question.needs_want(Some(&record), &shop()));
         let receipt = question.answer(Some(&record), Some(progress())).unwrap();
         assert_eq!((receipt.state, receipt.progress), (ReplicaState::Copying, Some(progress())));
     }
@@ -108,8 +112,8 @@ fn a_start_of_what_cannot_be_copied_is_refused_until_a_new_try_succeeds() {
     let fixture = fixture();
     let later = Question { now: NOW + REFUSED_RETRY, ..fixture.question(Verb::Start) };
     let refused = fixture.refused();
-    assert!(!fixture.question(Verb::Start).needs_want(Some(&refused)));
-    assert!(later.needs_want(Some(&refused)));
+    assert!(!fixture.question(Verb::Start).needs_want(Some(&refused), &shop()));
+    assert!(later.needs_want(Some(&refused), &shop()));
     let waiting = refused.clone().want(fixture.ask(), 1, later.now);
     let copying = waiting.clone().claim(owner(), later.now).unwrap();
     for record in [refused, waiting, copying] {
@@ -124,7 +128,7 @@ fn a_start_of_what_cannot_be_copied_is_refused_until_a_new_try_succeeds() {
 fn a_replica_is_refused_until_it_is_there() {
     let fixture = fixture();
     let question = fixture.question(Verb::Replica);
-    assert!(question.needs_want(None));
+    assert!(question.needs_want(None, &shop()));
     let copying = fixture.wanted().claim(owner(), NOW).unwrap();
     let due_at = NOW + Duration::from_secs(12);
     let retried = fixture.failed().join(1, due_at).unwrap().claim(owner(), due_at).unwrap();
@@ -153,7 +157,7 @@ fn what_lies_at_a_target_no_longer_in_force_is_not_there() {
     let elsewhere = Wish { target, ..self::fixture().wish };
     let question = Question { wish: &elsewhere, ..fixture.question(Verb::Replica) };
     let present = fixture.present();
-    assert!(question.needs_want(Some(&present)));
+    assert!(question.needs_want(Some(&present), &shop()));
     assert_eq!(question.answer(Some(&present), None).unwrap_err().code, RefusalCode::Pending);
 }
 
@@ -178,12 +182,12 @@ fn a_replica_that_is_looked_after_is_answered_for_as_before() {
     let fixture = fixture();
     let later = Question { now: NOW + MAX_AGE, ..fixture.question(Verb::Replica) };
     let present = fixture.present();
-    assert!(later.needs_want(Some(&present)));
-    assert!(!Question { verb: Verb::Plan, ..later }.needs_want(Some(&present)));
+    assert!(later.needs_want(Some(&present), &shop()));
+    assert!(!Question { verb: Verb::Plan, ..later }.needs_want(Some(&present), &shop()));
     let waiting = present.clone().want(fixture.ask(), 1, later.now);
     let running = waiting.clone().claim(owner(), later.now).unwrap();
     for record in [waiting, running] {
-        assert!(!later.needs_want(Some(&record)));
+        assert!(!later.needs_want(Some(&record), &shop()));
         assert_eq!(later.answer(Some(&record), None), later.answer(Some(&present), None));
     }
 }

@@ -97,7 +97,7 @@ async fn front_for(
     let (sender, ca) = Held::channel(client_ca(clients));
     let adjust = |api: &mut Api| {
         api.callers = testing::callers(passwords);
-        api.rights = Arc::new(serde_yaml::from_str(rights).unwrap());
+        api.caller_rights = Arc::new(serde_yaml::from_str(rights).unwrap());
     };
     let front = Front::open(1_000, adjust, |listener| listener.tls.client_ca = Some(ca)).await;
     (front, sender)

@@ -1,10 +1,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::testing::{ask, asker, copied, copied_as, failed, refused, target};
+use crate::ledger::testing::{ask, asker, copied, copied_as, denied, failed, refused, target};
 
 const NOW: Timestamp = Timestamp::from_ms(1_000_000);
 const MAX_AGE: Duration = Duration::from_secs(3_600);
+
+fn shop() -> Namespace {
+    "shop".parse().unwrap()
+}
 
 fn owner() -> Owner {
     "me".to_owned().into()
@@ -39,7 +43,7 @@ fn wish(change: impl FnOnce(&mut Wish)) -> Ask {
 }
 
 fn demand(record: &Record, now: Timestamp) -> Option<Demand> {
-    record.demand(&ask("1.27").wish, now)
+    record.demand(&ask("1.27").wish, &shop(), now)
 }
 
 #[test]
@@ -119,19 +123,19 @@ fn another_target_makes_a_present_replica_wanted_again() {
     assert_eq!((record.state, &record.target), (State::Wanted, &elsewhere));
     assert!(record.claims == claims && record.revision > revision);
     let running = copying();
-    assert_eq!(running.demand(&wish(|wish| wish.target = elsewhere).wish, NOW), None);
+    assert_eq!(running.demand(&wish(|wish| wish.target = elsewhere).wish, &shop(), NOW), None);
 }
 
 #[test]
 fn a_pod_that_waits_raises_what_waits_already() {
     let soon = wish(|wish| wish.priority = Priority::Soon);
     let record = Record::wanted(soon.clone(), 9, NOW);
-    assert_eq!(record.demand(&soon.wish, NOW), None);
+    assert_eq!(record.demand(&soon.wish, &shop(), NOW), None);
     let later = NOW + Duration::from_secs(1);
     let record = record.want(ask("1.27"), 3, later);
     assert_eq!(record.priority, Priority::Now);
     assert_eq!(record.work, Work::Waiting { turn: 3, since: NOW });
-    assert_eq!(record.demand(&soon.wish, later), None, "never lowered");
+    assert_eq!(record.demand(&soon.wish, &shop(), later), None, "never lowered");
 }
 
 #[test]
@@ -140,7 +144,7 @@ fn case_19_a_present_replica_is_looked_after_when_it_is_asked_for_and_old() {
     assert_eq!(demand(&record, NOW + (MAX_AGE - Duration::from_millis(1))), None);
     let old = NOW + MAX_AGE;
     assert_eq!(demand(&record, old), Some(Demand::Again(Priority::Refresh)));
-    assert_eq!(record.demand(&wish(|wish| wish.max_age = None).wish, old), None);
+    assert_eq!(record.demand(&wish(|wish| wish.max_age = None).wish, &shop(), old), None);
 
     let refreshing = refreshing();
     assert_eq!((refreshing.state, demand(&refreshing, old)), (State::Present, None));
@@ -188,6 +192,20 @@ fn who_asks_again_takes_the_turn() {
     assert_eq!(present().want(other, 1, NOW + MAX_AGE).namespace.as_str(), "other");
 }
 
+/// What one namespace may not have, another one may.
+#[test]
+fn a_source_that_one_namespace_was_denied_is_tried_at_once_for_another() {
+    let other = Ask { asker: asker("other"), ..ask("1.27") };
+    let record = settle(copying(), denied(), NOW);
+    assert_eq!(demand(&record, NOW), None);
+    let moved = record.want(other.clone(), 7, NOW);
+    assert_eq!((moved.state, moved.namespace.as_str()), (State::Wanted, "other"));
+    assert_eq!((&moved.failure, moved.attempts), (&None, 0));
+    assert_eq!(moved.work, Work::Waiting { turn: 7, since: NOW });
+    let missing = settle(copying(), refused(), NOW);
+    assert_eq!(missing.clone().want(other, 7, NOW), missing, "nobody has it");
+}
+
 #[test]
 fn words_are_readable_back() {
     for state in State::ALL {
@@ -215,12 +233,14 @@ fn any_move() -> impl Strategy<Value = Move> {
         Just(Move::Want(Box::new(wish(|wish| wish.priority = Priority::Soon)))),
         Just(Move::Want(Box::new(wish(|wish| wish.max_age = None)))),
         Just(Move::Want(Box::new(wish(|wish| wish.target = target("elsewhere"))))),
+        Just(Move::Want(Box::new(Ask { asker: asker("other"), ..ask("1.27") }))),
         Just(Move::Join),
         Just(Move::Claim),
         Just(Move::Settle(copied())),
         Just(Move::Settle(copied_as('b'))),
         Just(Move::Settle(failed("no", Duration::ZERO))),
         Just(Move::Settle(refused())),
+        Just(Move::Settle(denied())),
         Just(Move::Settle(Settlement::HandedBack)),
         Just(Move::Expire),
         (0..4_000_000u64).prop_map(Move::Wait),

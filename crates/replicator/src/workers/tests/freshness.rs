@@ -4,11 +4,6 @@ use protocol::ReplicaState;
 
 use super::*;
 
-/// What `freshness` says in the configuration.
-fn rules(yaml: &str) -> Freshness {
-    Freshness::new(serde_yaml::from_str(yaml).unwrap()).unwrap()
-}
-
 const HOUR: Duration = Duration::from_secs(3_600);
 
 impl World {
@@ -36,7 +31,7 @@ fn heads(registry: &ScriptedRegistry) -> usize {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_18_a_replica_that_was_deleted_at_the_target_is_noticed_and_copied_again() {
-    let world = World::new(Freshness::default()).await;
+    let world = World::new(open_to_all()).await;
     let image = Image::new(&[b"layer"]);
     world.source.push(&image, "app", "v1");
     let source = world.source.reference("app:v1");
@@ -60,8 +55,9 @@ async fn case_18_a_replica_that_was_deleted_at_the_target_is_noticed_and_copied_
 #[tokio::test(flavor = "multi_thread")]
 async fn case_19_a_moving_tag_is_asked_for_again_and_an_immutable_one_never() {
     let source = ScriptedRegistry::start().await;
-    let rule = format!("[{{source: '{}/fixed/**', check: never}}]", source.host());
-    let world = World::between(source, rules(&rule)).await;
+    let fixed = format!("{{name: fixed, sources: '{}/fixed/**', check: never}}", source.host());
+    let rules = rules(&format!("[{fixed}, {{name: all, sources: '**'}}]"));
+    let world = World::between(source, rules).await;
     let [old, new] = [b"old", b"new"].map(|layer| Image::new(&[layer]));
     for repository in ["moving/app", "fixed/app"] {
         world.source.push(&old, repository, "v1");
@@ -100,7 +96,7 @@ async fn case_19_a_moving_tag_is_asked_for_again_and_an_immutable_one_never() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_20_while_the_source_is_down_the_replica_is_served_as_stale() {
-    let world = World::new(Freshness::default()).await;
+    let world = World::new(open_to_all()).await;
     let image = Image::new(&[b"layer"]);
     world.source.push(&image, "app", "v1");
     let source = world.source.reference("app:v1");

@@ -6,7 +6,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_14_a_thousand_pods_with_one_image_cause_one_copy() {
-    let world = Arc::new(World::new(Freshness::default()).await);
+    let world = Arc::new(World::new(open_to_all()).await);
     let image = Image::new(&[b"a layer", b"another"]);
     world.source.push(&image, "app", "v1");
     let source = world.source.reference("app:v1");
@@ -41,7 +41,7 @@ async fn case_14_a_thousand_pods_with_one_image_cause_one_copy() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn case_17_a_copy_outlives_the_requests_that_asked_for_it() {
-    let world = World::new(Freshness::default()).await;
+    let world = World::new(open_to_all()).await;
     let image = Image::new(&[&[7; 100_000]]);
     world.source.push(&image, "app", "v1");
     // Silent until the client is tired of it and asks again.

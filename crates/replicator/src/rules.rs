@@ -1,0 +1,147 @@
+//! Rules: which namespace gets which sources, and on which terms. Pure, parsed once.
+//!
+//! The first rule that has both the image and the namespace decides; what no rule has is not
+//! allowed. [`file`] is their form in the configuration.
+
+pub(crate) mod file;
+
+use std::sync::Arc;
+
+use copy::Scope;
+use protocol::{ImagePattern, ImageReference, Namespace};
+
+use crate::credentials::{NamedCredentials, Who};
+use crate::freshness::Check;
+use crate::label::Label;
+use crate::ledger::grant::Identity;
+use crate::namespaces::NamespacePattern;
+
+/// The rules, in their order. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Rules(Arc<[Rule]>);
+
+/// What holds for some sources, in some namespaces.
+#[derive(Clone, Debug)]
+pub(crate) struct Rule {
+    /// What it is told by.
+    pub(crate) name: Label,
+    sources: Vec<ImagePattern>,
+    /// None is all.
+    namespaces: Option<Vec<NamespacePattern>>,
+    /// None where they are denied.
+    terms: Option<Terms>,
+}
+
+/// How the sources of a rule are copied.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Terms {
+    /// Who reads them; None is nobody.
+    pub(crate) credentials: Option<Arc<NamedCredentials>>,
+    /// When they are asked again.
+    pub(crate) check: Check,
+    /// What of them travels.
+    pub(crate) scope: Scope,
+}
+
+/// A rule that fits, and what of it does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fit<'a> {
+    /// The rule.
+    pub(crate) rule: &'a Rule,
+    /// Its pattern that has the image.
+    pub(crate) source: &'a ImagePattern,
+    /// Its pattern that has the namespace; None where it holds for all.
+    pub(crate) namespace: Option<&'a NamespacePattern>,
+}
+
+impl Rules {
+    /// The rule that decides about `image` in `namespace`; None where none does.
+    pub(crate) fn find(&self, namespace: &Namespace, image: &ImageReference) -> Option<Fit<'_>> {
+        self.0.iter().find_map(|rule| rule.fit(namespace, image))
+    }
+
+    /// On which terms `image` is copied for `namespace`.
+    pub(crate) fn allow(
+        &self,
+        namespace: &Namespace,
+        image: &ImageReference,
+    ) -> Result<&Terms, NotAllowed> {
+        let fit = self.find(namespace, image);
+        fit.and_then(|fit| fit.rule.terms.as_ref()).ok_or_else(|| NotAllowed {
+            image: Box::new(image.clone()),
+            namespace: namespace.clone(),
+            rule: fit.map(|fit| fit.rule.name.clone()),
+        })
+    }
+
+    /// Whether a rule lets somebody else than `identity` read `image` with credentials: then the
+    /// right of one says nothing of the right of another. Which rules come first does not matter
+    /// here: too often costs a moment, and too seldom would cost a secret.
+    pub(crate) fn divide(&self, image: &ImageReference, identity: &Identity) -> bool {
+        let readers = self.0.iter().filter(|rule| rule.has(image)).filter_map(Rule::terms);
+        let mut readers = readers.map(|terms| terms.who(image).identity());
+        readers.any(|other| other != Identity::Anonymous && other != *identity)
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Rule {
+    /// On which terms its sources are copied; None where they are denied.
+    pub(crate) fn terms(&self) -> Option<&Terms> {
+        self.terms.as_ref()
+    }
+
+    fn has(&self, image: &ImageReference) -> bool {
+        self.sources.iter().any(|pattern| pattern.matches(image))
+    }
+
+    fn fit(&self, namespace: &Namespace, image: &ImageReference) -> Option<Fit<'_>> {
+        let source = self.sources.iter().find(|pattern| pattern.matches(image))?;
+        let namespace = match &self.namespaces {
+            None => None,
+            Some(patterns) => Some(patterns.iter().find(|pattern| pattern.matches(namespace))?),
+        };
+        Some(Fit { rule: self, source, namespace })
+    }
+}
+
+impl Terms {
+    /// Who reads `image`.
+    pub(crate) fn who(&self, image: &ImageReference) -> Who {
+        Who::reads(image, self.credentials.as_ref())
+    }
+}
+
+/// Why a namespace does not get an image, and what to do about it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) struct NotAllowed {
+    image: Box<ImageReference>,
+    namespace: Namespace,
+    /// The rule that denies it; None where no rule allows it.
+    rule: Option<Label>,
+}
+
+impl std::fmt::Display for NotAllowed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { image, namespace, rule } = self;
+        match rule {
+            None => write!(
+                f,
+                "no rule allows {image} in namespace {namespace}; use another image, or have a \
+                 rule for it added to the replicator's configuration"
+            ),
+            Some(rule) => write!(
+                f,
+                "rule '{rule}' denies {image} in namespace {namespace}; use another image, or have \
+                 a rule that allows it put before that one in the replicator's configuration"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
