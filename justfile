@@ -18,7 +18,7 @@ demo: tools build policy
     scripts/demo.sh
 
 # Everything that must pass before a change lands
-test: tools lint chart policy unit build e2e (fuzz "all" "30")
+test: tools lint chart alerts policy unit build e2e (fuzz "all" "30")
     @echo "--- closing lines"
     @grep -E '^ *Summary ' target/unit.log
     @tail -n 1 target/e2e.log
@@ -64,6 +64,10 @@ _shellcheck:
     @if command -v shellcheck >/dev/null; then \
         shellcheck -x scripts/*.sh e2e-tests/*.bash e2e-tests/*.bats .ci/run; \
     else echo "shellcheck: skipped, not installed"; fi
+
+# Alerts, tested on made-up series, and the dashboard's queries
+alerts:
+    scripts/alerts.sh
 
 # Unit and property tests
 unit:

@@ -165,9 +165,10 @@ impl Transfer<'_> {
             let upload = opened.lock().unwrap_or_else(PoisonError::into_inner).take();
             self.send(blob, upload).await
         };
-        let policy = self.client.retry_policy();
+        let (registry, _) = self.place();
         let describe = |failed: &Failed| failed.error.to_string();
-        let sent = policy.run(attempt, |failed| failed.again, describe).await;
+        let again = |failed: &Failed| failed.again;
+        let sent = self.client.with_retries(registry, attempt, again, describe).await;
         sent.map_err(|failed| failed.error)
     }
 

@@ -11,7 +11,7 @@ use copy::{Copier, CopyError, ErrorKind, Outcome, Retry, Tracker};
 use http::Method;
 use protocol::{ImageReference, Side};
 use registry::{
-    CircuitPolicy, CircuitState, Client, Error, ManifestRef, RegistryConfig, RegistryStatus,
+    CircuitPolicy, CircuitState, Client, Ending, Error, ManifestRef, RegistryConfig, RegistryStatus,
 };
 use testkit::{Content, Fault, Image, Kind, ScriptedRegistry, When, media};
 use tokio::task::JoinHandle;
@@ -360,4 +360,27 @@ async fn two_copies_from_one_registry_share_it() {
     tokio::time::timeout(HANGS, modest).await.unwrap().unwrap().unwrap();
     assert!(!greedy.is_finished());
     greedy.abort();
+}
+
+/// A copy by the figures of both registries: each byte once in each direction, and a request that
+/// was tried again is seen.
+#[tokio::test]
+async fn what_goes_to_and_comes_from_a_registry_is_counted() {
+    let world = World::new().await.without_referrers();
+    let image = Image::new(&[&[7; 300_000]]);
+    world.source.push(&image, "app", "v1");
+    world.source.script(When::first(Method::GET, Kind::Manifest), Fault::status(503, "busy"));
+    let copier = world.copier();
+    copier.copy(&world.job("app:v1"), &Tracker::default()).await.unwrap();
+
+    let blobs: u64 = image.blobs.iter().map(|(_, blob)| blob.size()).sum();
+    let whole = blobs + image.manifest.len() as u64;
+    let source = status(copier.client(), &world.source).traffic;
+    let target = status(copier.client(), &world.target).traffic;
+    // The answer that was a failure has a body, too.
+    assert_eq!((source.read_bytes, source.written_bytes), (whole + "busy".len() as u64, 0));
+    assert_eq!(target.written_bytes, whole);
+    assert_eq!((source.retries, target.retries), (1, 0));
+    assert_eq!((source.requests(Ending::Failure), target.requests(Ending::Failure)), (1, 0));
+    assert!(source.requests(Ending::Success) >= 3 && target.requests(Ending::Success) >= 3);
 }

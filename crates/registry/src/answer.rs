@@ -3,6 +3,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -15,6 +16,7 @@ use url::Url;
 
 use crate::error::{Error, ErrorKind, Operation};
 use crate::lane::Permit;
+use crate::meter::Meter;
 use crate::transport::words_of;
 
 /// What came back, and the permit that is given back when the body is read or dropped.
@@ -28,6 +30,7 @@ pub(crate) struct Answer {
     pub(crate) from_neighbour: bool,
     pub(crate) body: reqwest::Response,
     pub(crate) idle: Duration,
+    pub(crate) meter: Arc<Meter>,
     pub(crate) permit: Option<Permit>,
 }
 
@@ -86,7 +89,7 @@ impl Answer {
 
     /// The body as it comes.
     pub(crate) fn into_stream(self) -> BlobStream {
-        let Self { operation, registry, url, body, idle, permit, .. } = self;
+        let Self { operation, registry, url, body, idle, meter, permit, .. } = self;
         let context = (operation, registry, url);
         let broken = context.clone();
         let bytes = body.bytes_stream().map_err(move |error| {
@@ -94,6 +97,7 @@ impl Answer {
             let message = format!("the connection broke in mid-answer: {}", words_of(error));
             Error::new(ErrorKind::Unreachable, *operation, registry, message).at(url)
         });
+        let bytes = bytes.inspect_ok(move |chunk| meter.read(chunk.len()));
         let silent = move || {
             let (operation, registry, url) = &context;
             let message = format!("no byte of the answer for {} s", idle.as_secs_f32());

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
 use crate::request::{Payload, Request, Scope};
-use crate::retry::{RetryPolicy, parse_retry_after};
+use crate::retry::parse_retry_after;
 use crate::transport::{Transport, system_roots, with_certificates};
 use crate::upload::Refusals;
 
@@ -80,9 +80,42 @@ impl Client {
         Self { shared: Arc::clone(&self.shared), credentials }
     }
 
-    /// How often and how soon requests are tried again.
-    pub fn retry_policy(&self) -> RetryPolicy {
-        self.shared.config.retry
+    /// Trusts `ca_pem` beside the system's certificates, which are read anew, in place of what this
+    /// registry's [`crate::RegistryConfig::ca_pem`] was: for one that had some at the start. Connections
+    /// that are open are used no more. On an error everything is as before.
+    pub fn trust(&self, registry: &Registry, ca_pem: &[u8]) -> Result<(), ConfigError> {
+        let unusable = |reason| ConfigError::Certificates { registry: registry.clone(), reason };
+        let transport = self.shared.special.get(registry);
+        let transport = transport.ok_or_else(|| unusable("it had none at the start".to_owned()))?;
+        let roots = with_certificates(system_roots(), ca_pem).map_err(unusable)?;
+        transport.trust(roots).map_err(ConfigError::Http)
+    }
+
+    /// Runs `attempt`, which is about `registry`, until it succeeds, fails for good, or was tried
+    /// as often as a request is. `retry` and `describe` look at the caller's own error type.
+    pub async fn with_retries<T, E, Sent: Future<Output = Result<T, E>>>(
+        &self,
+        registry: &Registry,
+        attempt: impl FnMut() -> Sent,
+        retry: impl Fn(&E) -> Retry,
+        describe: impl Fn(&E) -> String,
+    ) -> Result<T, E> {
+        self.with_retries_at(&self.lane(registry), attempt, retry, describe).await
+    }
+
+    async fn with_retries_at<T, E, Sent: Future<Output = Result<T, E>>>(
+        &self,
+        lane: &Lane,
+        attempt: impl FnMut() -> Sent,
+        retry: impl Fn(&E) -> Retry,
+        describe: impl Fn(&E) -> String,
+    ) -> Result<T, E> {
+        let notice = |error: &E, pause: Duration| {
+            lane.meter().retried();
+            let (error, pause_ms) = (describe(error), pause.as_millis());
+            tracing::info!(error, pause_ms, "trying again");
+        };
+        self.shared.config.retry.run(attempt, retry, notice).await
     }
 
     pub(crate) fn refusals(&self) -> &Refusals {
@@ -132,14 +165,20 @@ impl Client {
         let home = home.ok_or_else(|| {
             Error::new(ErrorKind::Malformed, operation, registry, "its name makes no URL")
         })?;
-        let transport = shared.special.get(registry).unwrap_or(&shared.usual).clone();
+        let lane = self.lane(registry);
+        let transport = shared.special.get(registry).unwrap_or(&shared.usual);
+        let transport = transport.counted_by(lane.meter());
+        Ok(Site { home, transport, lane })
+    }
+
+    fn lane(&self, registry: &Registry) -> Arc<Lane> {
+        let shared = &self.shared;
         let mut lanes = shared.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         if lanes.len() >= MAX_REGISTRIES {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
         let new = || Arc::new(Lane::new(registry, &shared.config));
-        let lane = Arc::clone(lanes.entry(registry.clone()).or_insert_with(new));
-        Ok(Site { home, transport, lane })
+        Arc::clone(lanes.entry(registry.clone()).or_insert_with(new))
     }
 
     /// Sends a request that can be sent twice; Ok is a 2xx.
@@ -207,7 +246,7 @@ impl Client {
             true => Retry::Never,
             false => error.retry(),
         };
-        self.shared.config.retry.run(attempt, retry, ToString::to_string).await
+        self.with_retries_at(&site.lane, attempt, retry, ToString::to_string).await
     }
 
     /// Sends a request once, under a permit that the caller holds; Ok is a 2xx.

@@ -10,7 +10,7 @@ mod pace;
 mod permits;
 mod quota;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode};
@@ -23,6 +23,7 @@ pub use quota::Quota;
 
 use crate::config::ClientConfig;
 use crate::error::{Error, ErrorKind};
+use crate::meter::{Meter, Traffic};
 use circuit::{Attempt, Circuit, Refused};
 use pace::Pace;
 use permits::Permits;
@@ -34,6 +35,7 @@ pub(crate) struct Lane {
     pace: Option<Pace>,
     circuit: Circuit,
     notes: Mutex<Notes>,
+    meter: Arc<Meter>,
     /// The longest pause that is waited out in here.
     max_wait: Duration,
 }
@@ -61,6 +63,8 @@ pub struct RegistryStatus {
     pub circuit: CircuitState,
     /// What it last said of its rate limit.
     pub quota: Option<Quota>,
+    /// What went to it and came from it.
+    pub traffic: Traffic,
 }
 
 /// Why a request is not sent now.
@@ -94,6 +98,7 @@ impl Lane {
             pace: special.and_then(|special| special.requests_per_second).map(Pace::new),
             circuit: Circuit::new(config.circuit),
             notes: Mutex::default(),
+            meter: Arc::default(),
             max_wait: config.retry.max_wait,
         }
     }
@@ -148,7 +153,13 @@ impl Lane {
             paused_for: self.pause().map(|until| until.duration_since(Instant::now())),
             circuit: self.circuit.state(),
             quota,
+            traffic: self.meter.traffic(),
         }
+    }
+
+    /// Counts what goes this way.
+    pub(crate) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     async fn wait_out_pause(&self) -> Result<(), Closed> {

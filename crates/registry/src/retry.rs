@@ -34,13 +34,13 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Runs `attempt` until it succeeds, fails for good, or was tried often enough. `retry` and
-    /// `describe` look at the caller's own error type.
-    pub async fn run<T, E, F, Fut>(
+    /// Runs `attempt` until it succeeds, fails for good, or was tried often enough. `retry` looks
+    /// at the caller's own error type; `notice` is told before each pause.
+    pub(crate) async fn run<T, E, F, Fut>(
         &self,
         attempt: F,
         retry: impl Fn(&E) -> Retry,
-        describe: impl Fn(&E) -> String,
+        notice: impl Fn(&E, Duration),
     ) -> Result<T, E>
     where
         F: FnMut() -> Fut,
@@ -57,13 +57,7 @@ impl RetryPolicy {
                 Retry::Later { after } => after <= self.max_wait,
             })
             .adjust(|error, pause| pause.map(|pause| self.pause(retry(error), pause)))
-            .notify(|error, pause| {
-                tracing::info!(
-                    error = describe(error),
-                    pause_ms = pause.as_millis(),
-                    "trying again"
-                );
-            })
+            .notify(notice)
             .await
     }
 

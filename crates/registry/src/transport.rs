@@ -3,8 +3,8 @@
 
 use std::error::Error as StdError;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -22,17 +22,20 @@ use crate::config::Timeouts;
 use crate::error::{Error, ErrorKind};
 use crate::guard::{self, GuardedResolver, NotAsked, Reach};
 use crate::limits::{IDLE_CONNECTION_TIMEOUT, IDLE_CONNECTIONS_PER_HOST, MAX_HEADERS};
+use crate::meter::Meter;
 use crate::request::{BodyStream, Payload, Request};
 use crate::upload::BodyError;
 
 /// What registries see of us.
 const USER_AGENT: &str = concat!("image-replicator/", env!("CARGO_PKG_VERSION"));
 
-/// The connections of one set of trusted certificates, apart for each reach.
+/// The connections of one set of trusted certificates, apart for each reach, and who counts what
+/// goes over them. Clones share the connections.
 #[derive(Clone)]
 pub(crate) struct Transport {
-    http: Vec<(Reach, reqwest::Client)>,
+    http: Arc<RwLock<Connections>>,
     timeouts: Timeouts,
+    meter: Arc<Meter>,
 }
 
 /// The certificates that the system trusts; none where the system has none, as in an image
@@ -59,6 +62,93 @@ pub(crate) fn with_certificates(
 
 impl Transport {
     pub(crate) fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
+        let http = Arc::new(RwLock::new(Connections::new(roots, timeouts)?));
+        Ok(Self { http, timeouts, meter: Arc::default() })
+    }
+
+    /// The same connections, counted by `meter`.
+    pub(crate) fn counted_by(&self, meter: &Arc<Meter>) -> Self {
+        Self { meter: Arc::clone(meter), ..self.clone() }
+    }
+
+    pub(crate) fn meter(&self) -> &Meter {
+        &self.meter
+    }
+
+    /// Trusts these certificates in place of the former ones. Each request from now on, by whom
+    /// ever, goes over a connection that was made since; one that is under way ends on its
+    /// own, which is then closed.
+    pub(crate) fn trust(&self, roots: RootCertStore) -> Result<(), String> {
+        let http = Connections::new(roots, self.timeouts)?;
+        *self.http.write().unwrap_or_else(PoisonError::into_inner) = http;
+        Ok(())
+    }
+
+    /// Sends a request and waits for the head of its answer. Each status is an answer; an error
+    /// is none that came, or a host out of reach.
+    pub(crate) async fn send(&self, request: Request, reach: Reach) -> Result<Answer, Error> {
+        guard::check(&request.url, reach)
+            .map_err(|refusal| request.error(ErrorKind::Denied, refusal.to_string()))?;
+        let Request { operation, registry, method, url, headers, payload, .. } = request;
+        let http = self.http.read().unwrap_or_else(PoisonError::into_inner).of(reach).clone();
+        let builder = http.request(method, url.clone()).headers(headers);
+        let failed =
+            |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
+        let given = if let Payload::Bytes(bytes) = &payload { bytes.len() } else { 0 };
+        let sent = match payload {
+            Payload::Empty => self.answer_in_time(builder.header(header::CONTENT_LENGTH, 0)).await,
+            Payload::Bytes(bytes) => self.answer_in_time(builder.body(bytes)).await,
+            Payload::Stream { length, stream } => {
+                let watch = Watch::new();
+                let meter = Arc::clone(&self.meter);
+                let body = Watched { stream, left: length, watch: watch.clone(), meter };
+                let builder = builder
+                    .header(header::CONTENT_LENGTH, length)
+                    .body(reqwest::Body::wrap_stream(body));
+                tokio::select! {
+                    sent = builder.send() => Some(sent),
+                    () = watch.expired(self.timeouts) => None,
+                }
+            }
+        };
+        let status = sent.as_ref().and_then(|sent| sent.as_ref().ok()).map(|body| body.status());
+        self.meter.answered(status);
+        let body = match sent {
+            Some(Ok(answer)) => answer,
+            Some(Err(error)) => return Err(failed(kind_of(&error), words_of(error))),
+            None => {
+                let idle = self.timeouts.idle.as_secs_f32();
+                return Err(failed(ErrorKind::Timeout, format!("no sign of life for {idle} s")));
+            }
+        };
+        self.meter.wrote(given);
+        Ok(Answer {
+            status: body.status(),
+            headers: body.headers().clone(),
+            from_neighbour: body.remote_addr().is_some_and(|peer| Reach::is_neighbour(peer.ip())),
+            operation,
+            registry,
+            url,
+            body,
+            idle: self.timeouts.idle,
+            meter: Arc::clone(&self.meter),
+            permit: None,
+        })
+    }
+
+    async fn answer_in_time(
+        &self,
+        builder: reqwest::RequestBuilder,
+    ) -> Option<Result<reqwest::Response, reqwest::Error>> {
+        timeout(self.timeouts.connect + self.timeouts.idle, builder.send()).await.ok()
+    }
+}
+
+/// An HTTP client for each reach.
+struct Connections(Vec<(Reach, reqwest::Client)>);
+
+impl Connections {
+    fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let mut tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -88,62 +178,12 @@ impl Transport {
                 .dns_resolver(GuardedResolver::new(reach));
             builder.build().map(|http| (reach, http)).map_err(words_of)
         };
-        let http = Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>()?;
-        Ok(Self { http, timeouts })
+        Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Sends a request and waits for the head of its answer. Each status is an answer; an error
-    /// is none that came, or a host out of reach.
-    pub(crate) async fn send(&self, request: Request, reach: Reach) -> Result<Answer, Error> {
-        guard::check(&request.url, reach)
-            .map_err(|refusal| request.error(ErrorKind::Denied, refusal.to_string()))?;
-        let Request { operation, registry, method, url, headers, payload, .. } = request;
-        let http = self.http.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
-        let http = http.expect("there are connections for each reach");
-        let builder = http.request(method, url.clone()).headers(headers);
-        let failed =
-            |kind, message: String| Error::new(kind, operation, &registry, message).at(&url);
-        let sent = match payload {
-            Payload::Empty => self.answer_in_time(builder.header(header::CONTENT_LENGTH, 0)).await,
-            Payload::Bytes(bytes) => self.answer_in_time(builder.body(bytes)).await,
-            Payload::Stream { length, stream } => {
-                let watch = Watch::new();
-                let body = Watched { stream, left: length, watch: watch.clone() };
-                let builder = builder
-                    .header(header::CONTENT_LENGTH, length)
-                    .body(reqwest::Body::wrap_stream(body));
-                tokio::select! {
-                    sent = builder.send() => Some(sent),
-                    () = watch.expired(self.timeouts) => None,
-                }
-            }
-        };
-        let body = match sent {
-            Some(Ok(answer)) => answer,
-            Some(Err(error)) => return Err(failed(kind_of(&error), words_of(error))),
-            None => {
-                let idle = self.timeouts.idle.as_secs_f32();
-                return Err(failed(ErrorKind::Timeout, format!("no sign of life for {idle} s")));
-            }
-        };
-        Ok(Answer {
-            status: body.status(),
-            headers: body.headers().clone(),
-            from_neighbour: body.remote_addr().is_some_and(|peer| Reach::is_neighbour(peer.ip())),
-            operation,
-            registry,
-            url,
-            body,
-            idle: self.timeouts.idle,
-            permit: None,
-        })
-    }
-
-    async fn answer_in_time(
-        &self,
-        builder: reqwest::RequestBuilder,
-    ) -> Option<Result<reqwest::Response, reqwest::Error>> {
-        timeout(self.timeouts.connect + self.timeouts.idle, builder.send()).await.ok()
+    fn of(&self, reach: Reach) -> &reqwest::Client {
+        let found = self.0.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
+        found.expect("there are connections for each reach")
     }
 }
 
@@ -177,6 +217,7 @@ struct Watched {
     /// Bytes to come. At zero the connection may not ask again, so the end is known here.
     left: u64,
     watch: Arc<Watch>,
+    meter: Arc<Meter>,
 }
 
 /// The state of a body, in milliseconds since its beginning.
@@ -225,6 +266,7 @@ impl Stream for Watched {
         let item = this.stream.as_mut().poll_next(cx);
         if let Poll::Ready(Some(Ok(chunk))) = &item {
             this.left = this.left.saturating_sub(chunk.len() as u64);
+            this.meter.wrote(chunk.len());
         }
         let state = match &item {
             _ if this.left == 0 => this.watch.now() | SENT,

@@ -5,6 +5,9 @@ use std::ops::{Add, Sub};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// A moment: milliseconds since 1970 (UTC), as the ledger stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Timestamp(i64);
@@ -31,6 +34,15 @@ impl Add<Duration> for Timestamp {
 
     fn add(self, duration: Duration) -> Self {
         Self(self.0.saturating_add(i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)))
+    }
+}
+
+/// As in logs: RFC 3339, to the second.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = OffsetDateTime::from_unix_timestamp(self.0.div_euclid(1000));
+        let text = moment.ok().and_then(|moment| moment.format(&Rfc3339).ok());
+        f.write_str(text.as_deref().unwrap_or("a time that is none"))
     }
 }
 
@@ -94,6 +106,12 @@ mod tests {
         assert_eq!(clock.now(), Timestamp::from_ms(5_000));
         passed_ms.store(70, Ordering::Relaxed);
         assert_eq!(clock.now(), Timestamp::from_ms(5_070));
+    }
+
+    #[test]
+    fn a_moment_is_shown_as_in_logs() {
+        assert_eq!(Timestamp::from_ms(1_700_000_000_999).to_string(), "2023-11-14T22:13:20Z");
+        assert_eq!(Timestamp::from_ms(i64::MAX).to_string(), "a time that is none");
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The configuration: a YAML file and the files that it names, read once and parsed into values
-//! that are valid. The one place that knows paths; nothing else reads the file system at start.
+//! that are valid. The one place that knows paths; nothing else reads the file system.
+
+pub(crate) mod error;
+pub(crate) mod files;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -11,20 +14,22 @@ use std::time::Duration;
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
-use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde::Deserialize;
 
 use crate::audit::Destination;
 use crate::create_repository::CreateRepository;
 use crate::credentials::{Keyring, NamedCredentials, or_nobody};
 use crate::freshness::Period;
-use crate::front::callers::Callers;
+use crate::front::htpasswd::Htpasswd;
+use crate::front::rights::CallerRights;
+use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
-use crate::ledger::{LedgerUrlError, Settings};
+use crate::ledger::Settings;
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::watch::{Held, Watcher};
+use error::ConfigError;
+use files::{Content, Files, Named, Print};
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
 /// 1 Gbit/s line full; each has a few blobs under way.
@@ -33,9 +38,6 @@ const DEFAULT_WORKERS: NonZeroU16 = NonZeroU16::new(4).expect("four is not zero"
 /// How long running copies may go on after SIGTERM, unless set: shorter than Kubernetes' own
 /// `terminationGracePeriodSeconds` of 30 s, so that what is left is handed back in order.
 const DEFAULT_DRAIN_MS: u64 = 20_000;
-
-/// The largest file that is read at start. A CA bundle of all public roots has 220 KiB.
-const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Everything that the replicator is told.
 #[derive(Debug)]
@@ -58,6 +60,8 @@ pub(crate) struct Config {
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
     pub(crate) drain: Duration,
+    /// Looks at the files that may change.
+    pub(crate) watcher: Watcher,
 }
 
 /// The front's part.
@@ -65,10 +69,12 @@ pub(crate) struct Config {
 pub(crate) struct Front {
     /// The address.
     pub(crate) listen: SocketAddr,
-    /// Certificate and key.
-    pub(crate) tls: Arc<ServerConfig>,
-    /// Who may ask.
-    pub(crate) callers: Callers,
+    /// Our certificate, and whose we take.
+    pub(crate) tls: Tls,
+    /// Who may ask by a password; None where certificates alone say who asks.
+    pub(crate) htpasswd: Option<Held<Htpasswd>>,
+    /// What each caller may ask.
+    pub(crate) rights: CallerRights,
 }
 
 /// What is needed to talk to registries, for `serve` and `copy` alike.
@@ -76,6 +82,8 @@ pub(crate) struct Front {
 pub(crate) struct Registries {
     /// Those that are named, and so may be on this machine or in a private network.
     pub(crate) named: HashMap<Registry, RegistryConfig>,
+    /// Their files of certificates.
+    pub(crate) authorities: Vec<(Registry, Files<1>, Print)>,
     /// Who we are to targets.
     pub(crate) target_credentials: Option<Arc<NamedCredentials>>,
     /// For targets that want a repository created before anything is pushed into it.
@@ -140,7 +148,10 @@ struct FrontFile {
     listen: SocketAddr,
     certificate: PathBuf,
     key: PathBuf,
-    callers: PathBuf,
+    callers: Option<PathBuf>,
+    client_ca: Option<PathBuf>,
+    #[serde(default)]
+    rights: CallerRights,
 }
 
 #[derive(Deserialize)]
@@ -235,14 +246,15 @@ impl Config {
         if file.rules.is_empty() {
             return Err(RulesError::None.into());
         }
-        let keyring = load_keyring(&file.credentials)?;
+        let mut watcher = Watcher::default();
+        let keyring = load_keyring(file.credentials, &mut watcher)?;
         let target = file.target.root()?;
         let mut registries =
             load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
         registries.name(target.registry());
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
         Ok(Self {
-            front: load_front(&file.front)?,
+            front: load_front(file.front, &mut watcher)?,
             status: file.status.listen,
             ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
             audit: file.audit,
@@ -251,16 +263,17 @@ impl Config {
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
+            watcher,
         })
     }
 }
 
 impl ByHand {
     /// Reads only what is said of registries, credentials, the target and rules in the
-    /// configuration at `path`.
+    /// configuration at `path`. For a command that ends before a file changes.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: ByHandFile = parse_yaml(path)?;
-        let keyring = load_keyring(&file.credentials)?;
+        let keyring = load_keyring(file.credentials, &mut Watcher::default())?;
         Ok(Self {
             target: file.target.as_ref().map(TargetFile::root).transpose()?,
             registries: load_registries(&file.registries, file.target, file.copy.limits, &keyring)?,
@@ -283,14 +296,23 @@ impl Registries {
         self.named.entry(registry.clone()).or_default();
     }
 
-    /// A copier that knows them. It reads sources as it is at targets, until it is told who else
-    /// to be there.
-    pub(crate) fn copier(self) -> Result<Copier, registry::ConfigError> {
+    /// A copier that knows them, and to which `watcher` tells new certificates. It reads sources as
+    /// it is at targets, until it is told who else to be there.
+    pub(crate) fn copier(self, watcher: &mut Watcher) -> Result<Copier, registry::ConfigError> {
         let client = Client::new(ClientConfig {
             registries: self.named,
             credentials: or_nobody(self.target_credentials),
             ..ClientConfig::default()
         })?;
+        for (registry, files, print) in self.authorities {
+            let client = client.clone();
+            watcher.watch(files, print, move |[file]| {
+                client.trust(&registry, file.bytes()).map_err(|error| match error {
+                    registry::ConfigError::Certificates { reason, .. } => file.unusable(&reason),
+                    error @ registry::ConfigError::Http(_) => file.unusable(&error),
+                })
+            });
+        }
         let copier = Copier::new(client, self.limits);
         Ok(match self.create_repository {
             Some(create) => copier.with_repositories(Arc::new(create)),
@@ -306,28 +328,28 @@ fn load_ledger(url: &str, queue: &QueueFile, rights: &RightsFile) -> Result<Sett
     Ok(Settings { max_waiting, remember, ..settings })
 }
 
-fn load_front(file: &FrontFile) -> Result<Front, ConfigError> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut key = [0; 32];
-    provider.secure_random.fill(&mut key).map_err(|_| ConfigError::Random)?;
-    let callers = Callers::parse(&read_text("front.callers", &file.callers)?, key)
-        .map_err(|error| unusable("front.callers", &file.callers, &error))?;
-
-    let pem = read("front.certificate", &file.certificate)?;
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|error| unusable("front.certificate", &file.certificate, &error))?;
-    let pem = read("front.key", &file.key)?;
-    let key = PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|error| unusable("front.key", &file.key, &error))?;
-    let mut tls = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(|error| unusable("front.certificate", &file.certificate, &error))?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    // The host makes a new client for each call, so nobody resumes: tickets would only delay.
-    tls.send_tls13_tickets = 0;
-    Ok(Front { listen: file.listen, tls: Arc::new(tls), callers })
+fn load_front(file: FrontFile, watcher: &mut Watcher) -> Result<Front, ConfigError> {
+    if file.callers.is_none() && file.client_ca.is_none() {
+        return Err(ConfigError::NoCallers);
+    }
+    let htpasswd =
+        file.callers.map(|path| watcher.hold(Files::one("front.callers", path), parse_htpasswd));
+    let client_ca = file
+        .client_ca
+        .map(|path| watcher.hold(Files::one("front.client_ca", path), parse_client_ca));
+    let pair = Files::pair([
+        Named::new("front.certificate", file.certificate),
+        Named::new("front.key", file.key),
+    ]);
+    Ok(Front {
+        listen: file.listen,
+        tls: Tls {
+            certificate: watcher.hold(pair, parse_certificate)?,
+            client_ca: client_ca.transpose()?,
+        },
+        htpasswd: htpasswd.transpose()?,
+        rights: file.rights,
+    })
 }
 
 fn load_registries(
@@ -336,13 +358,17 @@ fn load_registries(
     limits: LimitsFile,
     keyring: &Keyring,
 ) -> Result<Registries, ConfigError> {
-    let mut named = HashMap::new();
+    let (mut named, mut authorities) = (HashMap::new(), Vec::new());
     for (name, file) in files {
         let registry: Registry = parse("registries", name)?;
-        let ca_pem = match &file.ca {
-            Some(path) => Some(read(&format!("registries.\"{name}\".ca"), path)?),
-            None => None,
-        };
+        let mut ca_pem = None;
+        if let Some(path) = &file.ca {
+            let files = Files::one(format!("registries.\"{name}\".ca"), path);
+            let (print, contents) = files.read();
+            let [content] = contents?;
+            ca_pem = Some(content.into_bytes());
+            authorities.push((registry.clone(), files, print));
+        }
         let config = RegistryConfig {
             ca_pem,
             plain_http: file.plain_http,
@@ -364,26 +390,47 @@ fn load_registries(
         .map(|name| keyring.get(&name).cloned().ok_or(ConfigError::TargetCredentials { name }));
     Ok(Registries {
         named,
+        authorities,
         target_credentials: target_credentials.transpose()?,
         create_repository,
         limits: limits.limits(),
     })
 }
 
-fn load_keyring(files: &BTreeMap<Label, PathBuf>) -> Result<Keyring, ConfigError> {
-    let load = |(name, path): (&Label, &PathBuf)| {
-        let key = format!("credentials.{name}");
-        let config = DockerConfig::parse(&read_text(&key, path)?)
-            .map_err(|error| unusable(&key, path, &error))?;
-        let (_, config) = tokio::sync::watch::channel(Arc::new(config));
-        Ok((name.clone(), Arc::new(NamedCredentials::new(name.clone(), config))))
+fn load_keyring(
+    files: BTreeMap<Label, PathBuf>,
+    watcher: &mut Watcher,
+) -> Result<Keyring, ConfigError> {
+    let load = |(name, path): (Label, PathBuf)| {
+        let files = Files::one(format!("credentials.{name}"), path);
+        let config = watcher.hold(files, parse_docker_config)?;
+        Ok((name.clone(), Arc::new(NamedCredentials::new(name, config))))
     };
-    files.iter().map(load).collect()
+    files.into_iter().map(load).collect()
+}
+
+fn parse_certificate([chain, key]: &[Content; 2]) -> Result<Certificate, ConfigError> {
+    Certificate::parse(chain.bytes(), key.bytes()).map_err(|error| match error {
+        CertificateError::Chain(_) | CertificateError::Mismatch => chain.unusable(&error),
+        CertificateError::Key(_) => key.unusable(&error),
+    })
+}
+
+fn parse_htpasswd([file]: &[Content; 1]) -> Result<Htpasswd, ConfigError> {
+    Htpasswd::parse(file.text()?).map_err(|error| file.unusable(&error))
+}
+
+fn parse_client_ca([file]: &[Content; 1]) -> Result<ClientCa, ConfigError> {
+    ClientCa::parse(file.bytes()).map_err(|error| file.unusable(&error))
+}
+
+fn parse_docker_config([file]: &[Content; 1]) -> Result<DockerConfig, ConfigError> {
+    DockerConfig::parse(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 fn parse_yaml<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<T, ConfigError> {
-    let text = read_text("--config", path)?;
-    serde_yaml::from_str(&text).map_err(|error| unusable("--config", path, &error))
+    let file = Named::new("--config", path).read()?;
+    serde_yaml::from_str(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 fn parse<T: std::str::FromStr<Err = ReferenceError>>(
@@ -391,82 +438,6 @@ fn parse<T: std::str::FromStr<Err = ReferenceError>>(
     text: &str,
 ) -> Result<T, ConfigError> {
     text.parse().map_err(|error| ConfigError::Value { key, error })
-}
-
-fn read(key: &str, path: &Path) -> Result<Vec<u8>, ConfigError> {
-    let unreadable = |error: std::io::Error| ConfigError::Unreadable {
-        key: key.to_owned(),
-        path: path.to_owned(),
-        error,
-    };
-    let size_bytes = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size_bytes > MAX_FILE_BYTES {
-        let reason = format!("it has {size_bytes} bytes, at most {MAX_FILE_BYTES} are read");
-        return Err(unusable(key, path, &reason));
-    }
-    std::fs::read(path).map_err(unreadable)
-}
-
-fn read_text(key: &str, path: &Path) -> Result<String, ConfigError> {
-    String::from_utf8(read(key, path)?).map_err(|_| unusable(key, path, &"it is not UTF-8 text"))
-}
-
-fn unusable(key: &str, path: &Path, reason: &impl ToString) -> ConfigError {
-    ConfigError::Unusable { key: key.to_owned(), path: path.to_owned(), reason: reason.to_string() }
-}
-
-/// Why the replicator cannot start with this configuration.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ConfigError {
-    /// A file is not there, or not ours to read.
-    #[error("{key}: {} cannot be read: {error}", path.display())]
-    Unreadable {
-        /// The key that names it.
-        key: String,
-        /// The file.
-        path: PathBuf,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// A file does not hold what it should.
-    #[error("{key}: {} cannot be used: {reason}", path.display())]
-    Unusable {
-        /// The key that names it.
-        key: String,
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: String,
-    },
-    /// A value is not legal.
-    #[error("{key}: {error}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong.
-        error: ReferenceError,
-    },
-    /// The ledger's URL is not legal. Says nothing of what stands in it, which may be a secret.
-    #[error("ledger: {0}")]
-    Ledger(#[from] LedgerUrlError),
-    /// The rules cannot be used.
-    #[error("rules: {0}")]
-    Rules(#[from] RulesError),
-    /// The target's credentials are not there.
-    #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
-    TargetCredentials {
-        /// The name.
-        name: Label,
-    },
-    /// One registry under two names.
-    #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
-    Twice {
-        /// The second name.
-        registry: String,
-    },
-    /// The system has no random numbers.
-    #[error("the system gives no random numbers")]
-    Random,
 }
 
 #[cfg(test)]

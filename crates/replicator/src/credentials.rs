@@ -9,11 +9,11 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::{ImageReference, Registry, Repository};
 use registry::{Anonymous, Credential, Credentials, DockerConfig, HelperError};
-use tokio::sync::watch;
 
 use crate::clock::Timestamp;
 use crate::label::Label;
 use crate::ledger::grant::Identity;
+use crate::watch::Held;
 
 /// All of them.
 pub(crate) type Keyring = BTreeMap<Label, Arc<NamedCredentials>>;
@@ -22,15 +22,15 @@ pub(crate) type Keyring = BTreeMap<Label, Arc<NamedCredentials>>;
 /// later, by the same name.
 pub(crate) struct NamedCredentials {
     name: Label,
-    config: watch::Receiver<Arc<DockerConfig>>,
+    config: Held<DockerConfig>,
     /// The one that was last looked at, and since when it is not the first one.
     seen: Mutex<(Arc<DockerConfig>, Option<Timestamp>)>,
 }
 
 impl NamedCredentials {
     /// What `config` holds, now and later, under `name`.
-    pub(crate) fn new(name: Label, config: watch::Receiver<Arc<DockerConfig>>) -> Self {
-        let seen = Mutex::new((Arc::clone(&config.borrow()), None));
+    pub(crate) fn new(name: Label, config: Held<DockerConfig>) -> Self {
+        let seen = Mutex::new((config.current(), None));
         Self { name, config, seen }
     }
 
@@ -42,16 +42,16 @@ impl NamedCredentials {
     /// Whether they have something to say of the repository of `image`: else it is asked for
     /// without any.
     pub(crate) fn know(&self, image: &ImageReference) -> bool {
-        self.config.borrow().knows(image.registry(), image.repository())
+        self.config.current().knows(image.registry(), image.repository())
     }
 
     /// Since when they are others than at the start; None where they are not. What they were shown
     /// before that says nothing of what they may now.
     fn changed_at(&self, now: Timestamp) -> Option<Timestamp> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let current = self.config.borrow();
+        let current = self.config.current();
         if !Arc::ptr_eq(&seen.0, &current) {
-            *seen = (Arc::clone(&current), Some(now));
+            *seen = (current, Some(now));
         }
         seen.1
     }
@@ -63,12 +63,12 @@ impl Credentials for NamedCredentials {
         registry: &'a Registry,
         repository: &'a Repository,
     ) -> BoxFuture<'a, Result<Option<Credential>, HelperError>> {
-        let config = Arc::clone(&self.config.borrow());
+        let config = self.config.current();
         async move { config.find(registry, repository).await }.boxed()
     }
 
     fn refused(&self, registry: &Registry, credential: &Credential) {
-        self.config.borrow().refused(registry, credential);
+        self.config.current().refused(registry, credential);
     }
 }
 

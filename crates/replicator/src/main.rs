@@ -25,6 +25,7 @@ mod rules;
 mod serve;
 mod status;
 mod verify_command;
+mod watch;
 mod workers;
 
 use std::path::Path;
@@ -41,6 +42,7 @@ use cli::{Cli, Command, Exit};
 use config::{ByHand, Config};
 use copy_command::Denied;
 use credentials::{NamedCredentials, or_nobody};
+use watch::Watcher;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -98,7 +100,7 @@ fn copier(
     let mut by_hand = by_hand.unwrap_or_default();
     images.iter().for_each(|image| by_hand.registries.name(image.registry()));
     let reader = reads_as(&by_hand).map_err(|error| fail(error.exit(), &error.to_string()))?;
-    let copier = by_hand.registries.copier();
+    let copier = by_hand.registries.copier(&mut Watcher::default());
     let copier = copier.map_err(|error| fail(Exit::Failed, &error.to_string()))?;
     let reader = copier.client().with_credentials(or_nobody(reader));
     Ok(copier.reading_with(reader))

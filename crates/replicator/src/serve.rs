@@ -17,6 +17,7 @@ use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::front::api::Api;
+use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
@@ -37,7 +38,7 @@ pub(crate) const UPLOADS_TIME: Duration = Duration::from_secs(5);
 const CLOSING_TIME: Duration = Duration::from_secs(2);
 
 /// Runs the replicator until it is told to end.
-pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
+pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let ledger = Ledger::open(config.ledger, Clock::system()).await?;
     let board = Board::default();
     let metrics = Metrics::default();
@@ -47,10 +48,11 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         .and_then(|output| Audit::begin(output, metrics.clone()))
         .map_err(|error| ServeError::Audit { destination: config.audit, error })?;
     let target = Arc::new(config.target);
-    let copier = config.registries.copier()?.with_origins(ledger.places());
+    let copier = config.registries.copier(&mut config.watcher)?.with_origins(ledger.places());
+    let callers = Callers::new(config.front.htpasswd)?;
 
     let bind = |address, error| ServeError::Bind { address, error };
-    let front = Listener::bind(config.front.listen, config.front.tls)
+    let front = Listener::bind(config.front.listen, config.front.tls.clone())
         .await
         .map_err(|error| bind(config.front.listen, error))?;
     let status_tcp =
@@ -63,9 +65,13 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
         client: client.clone(),
+        certificate: config.front.tls.certificate,
+        troubles: config.watcher.troubles(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
+    let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
+    let watching = tokio::spawn(watching);
     let (rights, proofs) = Rights::new(ledger.clone());
     let prover = Prover { rights: rights.clone(), client: copier.client().clone() };
     let prover = tokio::spawn(prover.run(proofs, stop_listening.clone()));
@@ -86,7 +92,8 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
         target,
         rules: config.rules,
         rights,
-        callers: config.front.callers,
+        callers,
+        caller_rights: Arc::new(config.front.rights),
         metrics,
         audit: audit.clone(),
     };
@@ -113,7 +120,7 @@ pub(crate) async fn serve(config: Config) -> Result<(), ServeError> {
     }
     last_answers.await;
     stop_listening.cancel();
-    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, prover) }).await;
+    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, watching, prover) }).await;
     if timeout(CLOSING_TIME, ledger.close()).await.is_err() {
         tracing::warn!(
             "the ledger did not answer in time: what was held is free when its lease ends"
@@ -160,6 +167,9 @@ pub(crate) enum ServeError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The system has no random numbers.
+    #[error(transparent)]
+    Random(#[from] NoRandom),
     /// The system takes no signal handler.
     #[error("cannot wait for signals: {0}")]
     Signal(std::io::Error),

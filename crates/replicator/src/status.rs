@@ -1,6 +1,8 @@
 //! The second listener, plain HTTP: `/healthz`, `/readyz`, `/metrics`. For probes and scrapers,
 //! never for triggers.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -10,11 +12,17 @@ use registry::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::front::tls::Certificate;
 use crate::ledger::Ledger;
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Moment};
+use crate::watch::{Held, Troubles};
 
 /// The content type that Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// How long a scrape waits for the ledger's figures. Prometheus waits 10 s by default, and the other
+/// metrics must not be lost with them: they tell why.
+const FIGURES_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the status listener shows. Cheap to clone.
 #[derive(Clone)]
@@ -25,6 +33,10 @@ pub(crate) struct Status {
     pub(crate) metrics: Metrics,
     /// How things stand with registries.
     pub(crate) client: Client,
+    /// The front's certificate.
+    pub(crate) certificate: Held<Certificate>,
+    /// Files that cannot be used.
+    pub(crate) troubles: Troubles,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -46,7 +58,8 @@ impl Status {
 }
 
 /// Ready to answer triggers. A target that is down does not count: triggers are answered all the
-/// same, with the reason, which says more than a replicator that cannot be reached.
+/// same, with the reason, which says more than a replicator that cannot be reached. Nor does a file
+/// that changed and cannot be used: the old one is in force, and all replicators read the same.
 async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
     if status.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "the replicator is ending\n".to_owned());
@@ -55,23 +68,62 @@ async fn readyz(State(status): State<Status>) -> (StatusCode, String) {
         let reason = "the ledger cannot be written; the log says why\n".to_owned();
         return (StatusCode::SERVICE_UNAVAILABLE, reason);
     }
-    (StatusCode::OK, "ready\n".to_owned())
+    let troubles = status.troubles.lines().into_iter().map(|line| line + "\n");
+    (StatusCode::OK, "ready\n".to_owned() + &troubles.collect::<String>())
 }
 
 async fn metrics(State(status): State<Status>) -> impl IntoResponse {
-    match status.ledger.figures().await {
-        Ok(figures) => {
-            let registries = status.client.registries();
-            let text = status.metrics.render(&figures, status.ledger.now(), &registries);
-            (StatusCode::OK, [(header::CONTENT_TYPE, OPENMETRICS)], text)
+    status.metrics.files().certificate_ends(status.certificate.current().ends);
+    let ledger = &status.ledger;
+    let figures = match tokio::time::timeout(FIGURES_TIMEOUT, ledger.figures()).await {
+        Ok(Ok(figures)) => Some(figures),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the metrics come without the ledger's figures");
+            None
         }
-        Err(error) => {
-            let type_ = "text/plain; charset=utf-8";
-            (
-                StatusCode::INTERNAL_SERVER_ERROR,
-                [(header::CONTENT_TYPE, type_)],
-                format!("{error}\n"),
-            )
+        Err(_) => {
+            tracing::warn!("the ledger takes too long: the metrics come without its figures");
+            None
         }
+    };
+    let moment = Moment {
+        now: ledger.now(),
+        figures,
+        is_writable: ledger.is_writable(),
+        latency: ledger.latency(),
+        registries: &status.client.registries(),
+    };
+    ([(header::CONTENT_TYPE, OPENMETRICS)], status.metrics.render(&moment))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::to_bytes;
+    use registry::ClientConfig;
+
+    use super::*;
+    use crate::front::testing::tls;
+    use crate::ledger::testing::{Fixture, ask};
+    use crate::watch::Watcher;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_ledger_that_fails_takes_its_own_figures_away_alone() {
+        let store = Fixture::sqlite().await;
+        let status = Status {
+            ledger: store.open().await,
+            metrics: Metrics::default(),
+            client: Client::new(ClientConfig::default()).unwrap(),
+            certificate: tls(&testkit::Certificates::new()).certificate,
+            troubles: Watcher::default().troubles(),
+            draining: CancellationToken::new(),
+        };
+        store.run("DROP TABLE replicas").await;
+        status.ledger.want(ask("1")).await.unwrap_err();
+        let reply = metrics(State(status)).await.into_response();
+        assert_eq!(reply.status(), StatusCode::OK);
+        let body = to_bytes(reply.into_body(), usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        assert!(text.contains("image_replicator_ledger_writable 0\n"), "{text}");
+        assert!(!text.contains("image_replicator_queue_length"), "{text}");
     }
 }

@@ -115,8 +115,12 @@ impl Workers {
             // Whether everybody may have it is then known before others ask.
             self.rights.prove(&record.source, &who);
         }
-        let result = if counts { settlement.as_str() } else { "lost" };
-        self.metrics.copy_ends(result, took, bytes_moved);
+        let (result, failed) = match &settlement {
+            _ if !counts => ("lost", None),
+            Settlement::Failed { failure, .. } => (settlement.as_str(), Some(failure.side)),
+            Settlement::Copied { .. } | Settlement::HandedBack => (settlement.as_str(), None),
+        };
+        self.metrics.copy_ends(result, failed, took, bytes_moved);
         let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved);
         self.audit.record(self.ledger.now(), ended);
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, KeyUsagePurpose,
+    SanType,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
@@ -16,7 +19,11 @@ pub struct Certificates {
     pub key_pem: String,
     cert: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    ca: CertifiedIssuer<'static, KeyPair>,
 }
+
+/// What a client shows, and its key.
+pub type ClientIdentity = (CertificateDer<'static>, PrivateKeyDer<'static>);
 
 impl Certificates {
     /// New ones.
@@ -35,7 +42,20 @@ impl Certificates {
             key_pem: key.serialize_pem(),
             cert: leaf.der().clone(),
             key: PrivateKeyDer::Pkcs8(key.serialize_der().into()),
+            ca,
         }
+    }
+
+    /// A certificate of a client, signed by the CA: with these alternative names, and this common
+    /// name.
+    #[must_use]
+    pub fn client(&self, names: Vec<SanType>, common_name: &str) -> ClientIdentity {
+        let mut client = CertificateParams::default();
+        client.subject_alt_names = names;
+        client.distinguished_name.push(DnType::CommonName, common_name);
+        let key = KeyPair::generate().unwrap();
+        let cert = client.signed_by(&key, &self.ca).unwrap();
+        (cert.der().clone(), PrivateKeyDer::Pkcs8(key.serialize_der().into()))
     }
 
     /// A server's TLS configuration with the leaf.

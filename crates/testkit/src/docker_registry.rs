@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use crate::certificates::Certificates;
 
-/// The one user, `u` with the password `p`, as `htpasswd -B` writes it.
+/// The one user at first, `u` with the password `p`, as `htpasswd -B` writes it.
 const HTPASSWD: &str = "u:$2y$05$Vmy0r3SJS576Ky9OB8rcnOTtWIaw7GNjQJ5zik/zmvhd6VZNH1QmS";
 
 /// How long it may take to start.
@@ -62,6 +62,11 @@ impl DockerRegistry {
         let mut registry = Self { process: started.ok()?, port, files };
         registry.wait();
         Some(registry)
+    }
+
+    /// From now on it knows these users, as an htpasswd file has them, and no other.
+    pub fn change_users(&self, htpasswd: &str) {
+        std::fs::write(self.files.path().join("htpasswd"), htpasswd).unwrap();
     }
 
     /// `127.0.0.1:port`

@@ -14,12 +14,13 @@ mod image;
 mod postgres;
 mod registry;
 
-pub use certificates::Certificates;
+pub use certificates::{Certificates, ClientIdentity};
 pub use content::{Content, digest_of};
 pub use docker_registry::DockerRegistry;
 pub use host::Host;
 pub use image::{Image, media};
 pub use postgres::Postgres;
+pub use rcgen::SanType;
 pub use registry::fault::{Fault, When};
 pub use registry::log::{Kind, Recorded};
 pub use registry::store::Holding;

@@ -162,7 +162,7 @@ impl Builder {
         let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let shared = Arc::new(Shared {
             address: listener.local_addr().unwrap(),
-            secure: self.tls.is_some(),
+            tls: Mutex::new(self.tls),
             access: self.access,
             dropped_above: self.dropped_above.unwrap_or(u64::MAX),
             has_referrers: !self.no_referrers,
@@ -175,7 +175,7 @@ impl Builder {
             script: Mutex::default(),
             log: Mutex::default(),
         });
-        tokio::spawn(serve::accept(listener, self.tls, Arc::clone(&shared)));
+        tokio::spawn(serve::accept(listener, Arc::clone(&shared)));
         ScriptedRegistry { shared }
     }
 }
@@ -188,7 +188,8 @@ pub struct ScriptedRegistry {
 
 struct Shared {
     address: SocketAddr,
-    secure: bool,
+    /// None for plain HTTP.
+    tls: Mutex<Option<Arc<rustls::ServerConfig>>>,
     access: Access,
     dropped_above: u64,
     has_referrers: bool,
@@ -355,6 +356,11 @@ impl ScriptedRegistry {
         self.shared.access.change(user, password);
     }
 
+    /// From now on new connections see these.
+    pub fn change_certificates(&self, certificates: &Certificates) {
+        *self.shared.tls.lock().unwrap() = Some(certificates.server_config());
+    }
+
     /// From now on this user, or whoever comes without a name, may read these repositories and no
     /// others; tokens that are out end.
     pub fn let_read(&self, user: Option<(&str, &str)>, repositories: &[&str]) {
@@ -386,7 +392,7 @@ impl ScriptedRegistry {
 
 impl Shared {
     fn url(&self) -> String {
-        let scheme = if self.secure { "https" } else { "http" };
+        let scheme = if self.tls.lock().unwrap().is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
     }
 }

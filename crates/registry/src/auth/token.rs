@@ -64,7 +64,12 @@ impl Tokens {
         credential: Option<&Credential>,
     ) -> Result<Found<HeaderValue>, Error> {
         let key = Key::new(asker.registry, scope, credential);
-        self.0.get(key, fetch(asker, realm, scope, credential)).await
+        let fetch = async {
+            let fetched = fetch(asker, realm, scope, credential).await;
+            asker.transport.meter().fetched_token(fetched.is_ok());
+            fetched
+        };
+        self.0.get(key, fetch).await
     }
 
     /// Forgets the token that a registry refused, unless a newer one has taken its place.

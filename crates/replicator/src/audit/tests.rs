@@ -10,7 +10,6 @@ use serde_json::{Value, json};
 use super::entry::{CopyEnded, Decision};
 use super::testing::{Memory, Recorded, lines};
 use super::*;
-use crate::ledger::Figures;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::testing::asker;
 use crate::ledger::work::{Ask, Priority, Wish};
@@ -157,7 +156,7 @@ fn a_record_that_nobody_takes_holds_up_nothing_and_tells_its_gap() {
     for _ in 0..WAITING_LINES + beyond {
         audit.record(NOON, decision());
     }
-    let shown = audit.missed.metrics.render(&Figures::default(), NOON, &[]);
+    let shown = audit.missed.metrics.counted();
     assert!(shown.contains("image_replicator_audit_lines_missed_total 5\n"), "{shown}");
     drop(word);
     let lines = recorded.lines();

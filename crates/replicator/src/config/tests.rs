@@ -14,6 +14,11 @@ front:
   certificate: DIR/tls.crt
   key: DIR/tls.key
   callers: DIR/htpasswd
+  client_ca: DIR/ca.crt
+  rights:
+    - caller: policy
+      namespaces: [shop, team-*]
+      verbs: [plan, replica]
 status:
   listen: 127.0.0.1:9090
 ledger: sqlite:DIR/ledger.db
@@ -66,6 +71,8 @@ fn load(config: &str) -> Result<Config, String> {
     let path = |name: &str| directory.path().join(name);
     let certificates = testkit::Certificates::new();
     fs::write(path("tls.crt"), &certificates.cert_pem).unwrap();
+    fs::write(path("ca.crt"), &certificates.ca_pem).unwrap();
+    fs::write(path("other.crt"), testkit::Certificates::new().cert_pem).unwrap();
     fs::write(path("tls.key"), &certificates.key_pem).unwrap();
     fs::write(path("htpasswd"), format!("policy:{}\n", bcrypt::hash("x", 4).unwrap())).unwrap();
     fs::write(path("config.json"), r#"{"auths":{}}"#).unwrap();
@@ -114,6 +121,8 @@ fn a_whole_configuration_is_read() {
     assert!(named.contains_key(&"registry.corp".parse().unwrap()));
     assert_eq!(named.len(), 3);
     assert!(named[&"localhost:5001".parse().unwrap()].ca_pem.is_some());
+    assert!(config.front.htpasswd.is_some() && config.front.tls.client_ca.is_some());
+    assert_ne!(config.front.rights, CallerRights::default());
     let plain = &named[&"plain.corp:5000".parse().unwrap()];
     assert!(plain.plain_http);
     assert_eq!(plain.requests_per_second.map(u32::from), Some(20));
@@ -139,6 +148,14 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(all.scope.platforms, []);
     assert_eq!(all.scope.referrers, Referrers::All);
     assert_eq!(all.scope.foreign_layers, ForeignLayers::Refuse);
+}
+
+#[test]
+fn callers_come_by_a_password_or_by_a_certificate() {
+    let passwords = CONFIG.replace("  client_ca: DIR/ca.crt\n", "");
+    assert!(load(&passwords).unwrap().front.tls.client_ca.is_none());
+    let certificates = CONFIG.replace("  callers: DIR/htpasswd\n", "");
+    assert!(load(&certificates).unwrap().front.htpasswd.is_none());
 }
 
 #[test]
@@ -172,6 +189,10 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("DIR/tls.key", "DIR/empty"),
         CONFIG.replace("DIR/tls.key", "DIR/htpasswd"),
         CONFIG.replace("DIR/htpasswd", "DIR/tls.crt"),
+        CONFIG.replace("DIR/tls.crt\n  key", "DIR/other.crt\n  key"),
+        CONFIG.replace("DIR/ca.crt", "DIR/htpasswd"),
+        CONFIG.replace("  callers: DIR/htpasswd\n  client_ca: DIR/ca.crt\n", ""),
+        CONFIG.replace("[plan, replica]", "[plan, copy]"),
         CONFIG.replace("DIR/config.json", "DIR/tls.crt"),
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),

@@ -179,6 +179,20 @@ fn too_many(image: &impl ToString, reason: &str, retry_after: Duration) -> Refus
         .with_retry_after(Some(retry_after))
 }
 
+/// A refusal of what the caller may not do.
+pub(crate) fn not_allowed(source: &ImageReference, reason: &str) -> Refusal {
+    Refusal::new(RefusalCode::Denied, source.to_string(), reason).at(Side::Replicator)
+}
+
+/// A refusal for a peer whose passwords were wrong too often. What it asks is not looked at.
+pub(crate) fn guesses(wait: Duration) -> Refusal {
+    let message = "too many wrong passwords came from this address: mend the policy server's \
+                   docker config, and look who else asks from there";
+    Refusal::new(RefusalCode::TooMany, "", message)
+        .at(Side::Replicator)
+        .with_retry_after(Some(wait))
+}
+
 /// The sources under which a replica may have been asked for: a pod that was pinned names tag and
 /// digest where the source had its tag alone.
 pub(crate) fn as_asked_for(source: &ImageReference) -> Vec<ImageReference> {

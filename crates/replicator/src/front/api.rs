@@ -12,9 +12,11 @@ use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, 
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
-    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, not_a_replica, unavailable,
+    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, guesses, not_a_replica,
+    not_allowed, unavailable,
 };
-use super::callers::Callers;
+use super::callers::{Callers, Peer, Unknown};
+use super::rights::CallerRights;
 use crate::audit::Audit;
 use crate::audit::entry::Decision;
 use crate::board::Board;
@@ -44,6 +46,8 @@ pub(crate) struct Api {
     pub(crate) rights: Rights,
     /// Who may ask.
     pub(crate) callers: Callers,
+    /// What they may.
+    pub(crate) caller_rights: Arc<CallerRights>,
     /// What is counted.
     pub(crate) metrics: Metrics,
     /// What is kept of each answer.
@@ -51,14 +55,23 @@ pub(crate) struct Api {
 }
 
 impl Api {
-    /// Answers one request. Its body, if any, is not read.
-    pub(crate) async fn handle<B>(self, request: Request<B>) -> Reply {
+    /// Answers one request of `peer`. Its body, if any, is not read.
+    pub(crate) async fn handle<B>(self, peer: &Peer, request: Request<B>) -> Reply {
         let header = request.headers().get(header::AUTHORIZATION);
-        let caller = match header {
-            Some(header) => self.callers.authenticate(header.as_bytes()).await,
-            None => None,
+        let caller = self.callers.identify(peer, header.map(HeaderValue::as_bytes)).await;
+        let caller = match caller {
+            Ok(caller) => caller,
+            Err(Unknown::Nobody) => {
+                if header.is_some() {
+                    self.metrics.caller_is_refused("wrong");
+                }
+                return challenge();
+            }
+            Err(Unknown::Guesses { wait }) => {
+                self.metrics.caller_is_refused("guesses");
+                return refusal_reply(&guesses(wait));
+            }
         };
-        let Some(caller) = caller else { return challenge() };
         if !matches!(*request.method(), Method::GET | Method::HEAD) {
             return plain(
                 StatusCode::METHOD_NOT_ALLOWED,
@@ -104,6 +117,9 @@ impl Api {
 
     async fn answer(&self, caller: &str, trigger: &Trigger) -> Answer {
         let source = &trigger.source;
+        if let Err(error) = self.caller_rights.check(caller, trigger) {
+            return Err(not_allowed(source, &error.to_string()));
+        }
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
         }
@@ -193,6 +209,7 @@ impl Api {
         match error {
             LedgerError::TooMany { .. } => {
                 tracing::warn!(%image, %error, "a trigger was refused");
+                self.metrics.shed("queue");
                 full_queue(image, &reason)
             }
             LedgerError::Crowded => {
@@ -214,7 +231,8 @@ fn denied(image: &ImageReference, error: &NotAllowed) -> Refusal {
 
 /// 401 with a challenge: without one the host's client sends no credentials at all.
 fn challenge() -> Reply {
-    let body = r#"{"errors":[{"code":"UNAUTHORIZED","message":"the replicator wants Basic credentials"}]}"#;
+    let body =
+        r#"{"errors":[{"code":"UNAUTHORIZED","message":"the replicator wants to know who asks"}]}"#;
     challenging(json(StatusCode::UNAUTHORIZED, Bytes::from_static(body.as_bytes())))
 }
 

@@ -11,7 +11,6 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -21,7 +20,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::api::{Api, Reply};
+use super::callers::Peer;
 use super::shed;
+use super::tls::{Tls, name_of};
 
 /// Connections at once. A policy server has a queue of 100; ten of them fit.
 const MAX_CONNECTIONS: usize = 1_024;
@@ -58,14 +59,14 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Debug)]
 pub(crate) struct Listener {
     tcp: TcpListener,
-    tls: Arc<ServerConfig>,
+    pub(super) tls: Tls,
     pub(super) max_connections: usize,
     pub(super) max_refused: usize,
 }
 
 impl Listener {
     /// Binds to `address`.
-    pub(crate) async fn bind(address: SocketAddr, tls: Arc<ServerConfig>) -> std::io::Result<Self> {
+    pub(crate) async fn bind(address: SocketAddr, tls: Tls) -> std::io::Result<Self> {
         let tcp = TcpListener::bind(address).await?;
         let (max_connections, max_refused) = (MAX_CONNECTIONS, MAX_REFUSED);
         Ok(Self { tcp, tls, max_connections, max_refused })
@@ -80,13 +81,12 @@ impl Listener {
     pub(crate) async fn serve(self, api: Api, stop: CancellationToken) {
         let served = Arc::new(Semaphore::new(self.max_connections));
         let refused = Arc::new(Semaphore::new(self.max_refused));
-        let acceptor = TlsAcceptor::from(self.tls);
         let connections = TaskTracker::new();
         loop {
-            let stream = tokio::select! {
+            let (stream, address) = tokio::select! {
                 () = stop.cancelled() => break,
                 accepted = self.tcp.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "a connection could not be accepted");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -94,11 +94,11 @@ impl Listener {
                     }
                 },
             };
-            let (acceptor, api, stop) = (acceptor.clone(), api.clone(), stop.clone());
+            let (tls, api, stop) = (self.tls.clone(), api.clone(), stop.clone());
             if let Ok(permit) = Arc::clone(&served).try_acquire_owned() {
                 connections.spawn(async move {
-                    let answer = |request| answer(api.clone(), request);
-                    log_early_end(serve_connection(stream, acceptor, answer, stop).await);
+                    let answer = |peer, request| answer(api.clone(), peer, request);
+                    log_early_end(serve_connection(stream, address, tls, answer, stop).await);
                     drop(permit);
                 });
                 continue;
@@ -106,10 +106,10 @@ impl Listener {
             api.metrics.shed("connections");
             let Ok(permit) = Arc::clone(&refused).try_acquire_owned() else { continue };
             connections.spawn(async move {
-                let answer = |request: Request<Incoming>| {
+                let answer = |_, request: Request<Incoming>| {
                     std::future::ready(shed::too_many_connections(request.uri()))
                 };
-                let connection = serve_connection(stream, acceptor, answer, stop);
+                let connection = serve_connection(stream, address, tls, answer, stop);
                 if let Ok(ended) = timeout(REFUSED_TIME, connection).await {
                     log_early_end(ended);
                 }
@@ -121,10 +121,10 @@ impl Listener {
     }
 }
 
-async fn answer(api: Api, request: Request<Incoming>) -> Reply {
+async fn answer(api: Api, peer: Peer, request: Request<Incoming>) -> Reply {
     let uri = request.uri().clone();
     let metrics = api.metrics.clone();
-    timeout(ANSWER_TIME, api.handle(request)).await.unwrap_or_else(|_| {
+    timeout(ANSWER_TIME, api.handle(&peer, request)).await.unwrap_or_else(|_| {
         metrics.shed("time");
         shed::late(&uri)
     })
@@ -138,8 +138,9 @@ fn log_early_end(ended: Result<(), BoxError>) {
 
 async fn serve_connection<Answering>(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
-    answer: impl Fn(Request<Incoming>) -> Answering,
+    address: SocketAddr,
+    mut tls: Tls,
+    answer: impl Fn(Peer, Request<Incoming>) -> Answering,
     stop: CancellationToken,
 ) -> Result<(), BoxError>
 where
@@ -147,11 +148,15 @@ where
 {
     // Without it the host waits 40 ms for a delayed ACK, twice.
     stream.set_nodelay(true)?;
+    let acceptor = TlsAcceptor::from(Arc::new(tls.config()?));
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(WRITE_TIMEOUT));
     let stream = timeout(HANDSHAKE_TIMEOUT, acceptor.accept(Box::pin(stream))).await??;
+    let certificates = stream.get_ref().1.peer_certificates();
+    let name = certificates.and_then(|certificates| name_of(certificates.first()?));
+    let peer = Peer { address: address.ip(), name };
     let service = service_fn(|request| {
-        let answer = answer(request);
+        let answer = answer(peer.clone(), request);
         async move { Ok::<_, Infallible>(answer.await) }
     });
     let connection = http1::Builder::new()
@@ -160,9 +165,16 @@ where
         .max_buf_size(MAX_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
+    // Who shows a certificate is to show it anew when other authorities name callers.
+    let must_end = async {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            () = tls.client_ca_changed() => {}
+        }
+    };
     tokio::select! {
         result = connection.as_mut() => result?,
-        () = stop.cancelled() => {
+        () = must_end => {
             connection.as_mut().graceful_shutdown();
             connection.await?;
         }

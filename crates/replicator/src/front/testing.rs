@@ -10,27 +10,44 @@ use tokio_util::sync::CancellationToken;
 
 use super::api::Api;
 use super::callers::Callers;
+use super::htpasswd::Htpasswd;
 use super::listener::Listener;
+use super::tls::{Certificate, Tls};
 use crate::audit::testing::Recorded;
 use crate::board::Board;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
 use crate::rights::Rights;
 use crate::rules::Rules;
+use crate::watch::Held;
 
 /// An API for the caller `policy` with the password `secret`.
 pub(crate) fn api(ledger: &Ledger, target: &str, rules: Rules) -> Api {
-    let hash = bcrypt::hash("secret", 4).unwrap();
     Api {
         ledger: ledger.clone(),
         board: Board::default(),
         target: Arc::new(target.parse().unwrap()),
-        callers: Callers::parse(&format!("policy:{hash}"), [0; 32]).unwrap(),
+        callers: callers(Some("secret")),
+        caller_rights: Arc::default(),
         rules,
         rights: Rights::new(ledger.clone()).0,
         metrics: Metrics::default(),
         audit: Recorded::new().audit,
     }
+}
+
+/// The caller `policy` with this password, or no password at all.
+pub(crate) fn callers(password: Option<&str>) -> Callers {
+    let line = |password| format!("policy:{}", bcrypt::hash(password, 4).unwrap());
+    let htpasswd = password.map(|password| Htpasswd::parse(&line(password)).unwrap());
+    Callers::new(htpasswd.map(|htpasswd| Held::channel(htpasswd).1)).unwrap()
+}
+
+/// What handshakes are made with by who has these.
+pub(crate) fn tls(certificates: &Certificates) -> Tls {
+    let (chain, key) = (certificates.cert_pem.as_bytes(), certificates.key_pem.as_bytes());
+    let certificate = Certificate::parse(chain, key).unwrap();
+    Tls { certificate: Held::channel(certificate).1, client_ca: None }
 }
 
 /// A front that answers, and who asks it. It ends with the runtime, or when told to.
@@ -51,7 +68,7 @@ impl Front {
     pub(crate) async fn start_with(api: Api, change: impl FnOnce(&mut Listener)) -> Self {
         let certificates = Certificates::new();
         let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-        let mut listener = Listener::bind(any_port, certificates.server_config()).await.unwrap();
+        let mut listener = Listener::bind(any_port, tls(&certificates)).await.unwrap();
         change(&mut listener);
         let address = listener.address().unwrap();
         let host = Host::new(address.port(), &certificates.ca_pem);

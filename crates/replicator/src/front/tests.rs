@@ -18,6 +18,7 @@ use crate::ledger::{Ledger, Settings};
 use crate::metrics::Metrics;
 use crate::rules::tests::rules;
 
+mod callers;
 mod crowds;
 
 /// A front over a ledger of its own, without workers.
@@ -48,12 +49,21 @@ impl Front {
     }
 
     async fn start_with(max_waiting: u64, change: impl FnOnce(&mut Listener)) -> Self {
+        Self::open(max_waiting, |_| {}, change).await
+    }
+
+    /// One whose API and listener are not the usual ones.
+    async fn open(
+        max_waiting: u64,
+        adjust: impl FnOnce(&mut Api),
+        change: impl FnOnce(&mut Listener),
+    ) -> Self {
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
         let settings = Settings { max_waiting, ..Settings::new(url.parse().unwrap()) };
         let ledger = Ledger::open(settings, Clock::system()).await.unwrap();
         let recorded = Recorded::new();
-        let api = Api {
+        let mut api = Api {
             audit: recorded.audit.clone(),
             ..api(
                 &ledger,
@@ -64,6 +74,7 @@ impl Front {
                 ),
             )
         };
+        adjust(&mut api);
         let metrics = api.metrics.clone();
         let front = testing::Front::start_with(api, change).await;
         Self { ledger, front, url, metrics, recorded, _directory: directory }

@@ -10,6 +10,7 @@
 //!   batch       that transaction
 //!     rows, queue, history, places, grants    its SQL
 //!       store       SQLite or PostgreSQL
+//! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -25,6 +26,7 @@ pub(crate) mod grant;
 mod grants;
 mod history;
 mod housekeeping;
+mod latency;
 mod memory;
 mod places;
 mod queue;
@@ -47,6 +49,7 @@ use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
 use gate::Gate;
 use grant::{Finding, Grants, SourceName};
+use latency::Operation;
 use memory::{Memory, Recalled};
 use record::{Record, Settlement};
 use store::Store;
@@ -54,6 +57,7 @@ use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
 pub(crate) use error::LedgerError;
+pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;
 pub(crate) use queue::Figures;
 pub(crate) use url::{LedgerUrl, LedgerUrlError};
@@ -112,6 +116,7 @@ pub(crate) struct Ledger {
 #[derive(Debug)]
 struct Shared {
     store: Store,
+    latency: Latency,
     memory: Memory,
     grants: grants::Memory,
     remember: Duration,
@@ -155,6 +160,7 @@ impl Ledger {
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
             store,
+            latency: Latency::default(),
             requests: history::Requests::default(),
             places,
             work: Notify::new(),
@@ -204,8 +210,11 @@ impl Ledger {
     }
 
     async fn read(&self, source: &ImageReference) -> Result<Option<Arc<Record>>, LedgerError> {
-        let mut connection = self.shared.store.readers().acquire().await?;
-        let record = rows::find(&mut connection, source).await?.map(Arc::new);
+        let find = async {
+            let mut connection = self.shared.store.readers().acquire().await?;
+            rows::find(&mut connection, source).await
+        };
+        let record = self.shared.latency.of(Operation::Read, find).await?.map(Arc::new);
         if let Some(record) = &record {
             self.shared.memory.remember(record, self.shared.store.local_now());
         }
@@ -290,12 +299,17 @@ impl Ledger {
 
     /// The ledger in figures.
     pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
-        queue::figures(self.shared.store.readers()).await
+        queue::figures(self.shared.store.readers(), self.now()).await
     }
 
     /// Whether the last change could be written.
     pub(crate) fn is_writable(&self) -> bool {
         self.shared.writable.load(Ordering::Relaxed)
+    }
+
+    /// How long its database took so far.
+    pub(crate) fn latency(&self) -> &Latency {
+        &self.shared.latency
     }
 
     /// Where at targets blobs are, for the copy engine.

@@ -1,6 +1,7 @@
 //! The queue's SQL beside whole records: turns, shares, length, and signs of life.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use protocol::{Namespace, Registry};
 
@@ -143,10 +144,18 @@ pub(crate) struct Figures {
     pub(crate) states: Vec<(State, u64)>,
     /// How many wait in each priority, and since when the one that has waited longest.
     pub(crate) waiting: Vec<(Priority, u64, Timestamp)>,
+    /// When that stale replica was last found to be what its source is for which this is longest
+    /// ago, of those that are in use.
+    pub(crate) stale_since: Option<Timestamp>,
 }
 
-/// The ledger in figures. Reads an index with all sources: a million take about 0.1 s.
-pub(super) async fn figures(readers: &AnyPool) -> Result<Figures, LedgerError> {
+/// A stale replica whose source nobody looked at for so long is one that nobody asks for any more:
+/// it stays as it is, and nobody need act on it.
+const STALE_IN_USE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The ledger in figures. Reads an index with all sources: a million take about 0.1 s. Of those
+/// that are stale it reads the rows; they are few, or all of one registry.
+pub(super) async fn figures(readers: &AnyPool, now: Timestamp) -> Result<Figures, LedgerError> {
     let sql = "SELECT state, COUNT(*) AS count FROM replicas GROUP BY state";
     let mut figures = Figures::default();
     for row in sqlx::query(sql).fetch_all(readers).await? {
@@ -164,5 +173,11 @@ pub(super) async fn figures(readers: &AnyPool) -> Result<Figures, LedgerError> {
                 .map(|priority| (priority, count.unsigned_abs(), Timestamp::from_ms(since))),
         );
     }
+    let sql = "SELECT MIN(checked_at_ms) AS checked_at_ms FROM replicas \
+         WHERE state = $1 AND changed_at_ms > $2";
+    let in_use_ms = now.as_ms() - i64::try_from(STALE_IN_USE.as_millis()).unwrap_or(i64::MAX);
+    let query = sqlx::query_scalar::<Any, Option<i64>>(sql).bind(State::Stale.as_str());
+    let query = query.bind(in_use_ms);
+    figures.stale_since = query.fetch_one(readers).await?.map(Timestamp::from_ms);
     Ok(figures)
 }

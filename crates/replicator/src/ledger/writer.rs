@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 
 use super::batch::{self, Action, Done, Reply, Terms};
+use super::latency::Operation;
 use super::{LedgerError, Shared};
 
 /// Changes in one transaction. Enough to make a burst cheap, few enough that the first in it
@@ -36,7 +37,8 @@ pub(super) async fn run(
         let (actions, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|command| (command.action, command.reply)).unzip();
         terms.room = terms.max_waiting.saturating_sub(shared.waiting.load(Ordering::Relaxed));
-        match write(&shared, &terms, &actions).await {
+        let written = write(&shared, &terms, &actions);
+        match shared.latency.of(Operation::Write, written).await {
             Ok(done) => publish(&shared, &mut terms, &actions, done, replies),
             Err(error) => {
                 if shared.writable.swap(false, Ordering::Relaxed) {

@@ -55,14 +55,10 @@ impl Reply {
     }
 }
 
-pub(super) async fn accept(
-    listener: TcpListener,
-    tls: Option<Arc<rustls::ServerConfig>>,
-    shared: Arc<Shared>,
-) {
-    let tls = tls.map(tokio_rustls::TlsAcceptor::from);
+pub(super) async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((socket, _)) = listener.accept().await {
-        let (tls, shared) = (tls.clone(), Arc::clone(&shared));
+        let shared = Arc::clone(&shared);
+        let tls = shared.tls.lock().unwrap().clone().map(tokio_rustls::TlsAcceptor::from);
         tokio::spawn(async move {
             let _ = socket.set_nodelay(true);
             let service = service_fn(|request| answer(Arc::clone(&shared), request));

@@ -21,6 +21,7 @@ mod scenarios {
         a_claim_that_nobody_has_is_handed_back,
         waiting_for_work_ends_when_some_comes,
         states_and_queue_are_counted,
+        the_oldest_stale_replica_is_known_while_it_is_in_use,
         a_ledger_of_a_later_release_is_refused,
     );
 }
@@ -275,6 +276,19 @@ async fn states_and_queue_are_counted(store: &Fixture) {
     figures.states.sort_by_key(|(state, _)| state.as_str());
     assert_eq!(figures.states, [(State::Copying, 1), (State::Wanted, 2)]);
     assert_eq!(figures.waiting, [(Priority::Now, 2, ledger.now())]);
+}
+
+async fn the_oldest_stale_replica_is_known_while_it_is_in_use(store: &Fixture) {
+    let ledger = store.open().await;
+    ledger.want(ask("1")).await.unwrap();
+    let present = work_once(&ledger, copied()).await;
+    assert_eq!(ledger.figures().await.unwrap().stale_since, None);
+    store.pass(Duration::from_secs(3_600)).await;
+    ledger.want(ask("1")).await.unwrap();
+    assert_eq!(work_once(&ledger, refused()).await.state, State::Stale);
+    assert_eq!(ledger.figures().await.unwrap().stale_since, present.checked_at);
+    store.pass(Duration::from_secs(24 * 3_600)).await;
+    assert_eq!(ledger.figures().await.unwrap().stale_since, None);
 }
 
 async fn a_ledger_of_a_later_release_is_refused(store: &Fixture) {

@@ -1,0 +1,63 @@
+//! Why the replicator cannot start with a configuration, or go on with a changed file of it.
+
+use std::path::PathBuf;
+
+use protocol::ReferenceError;
+
+use crate::label::Label;
+use crate::ledger::LedgerUrlError;
+use crate::rules::file::RulesError;
+
+/// What is wrong, and where. Says nothing of what stands in a file that may be secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ConfigError {
+    /// A file is not there, or not ours to read.
+    #[error("{key}: {} cannot be read: {error}", path.display())]
+    Unreadable {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{key}: {} cannot be used: {reason}", path.display())]
+    Unusable {
+        /// The key that names it.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// A value is not legal.
+    #[error("{key}: {error}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What is wrong.
+        error: ReferenceError,
+    },
+    /// The ledger's URL is not legal. Says nothing of what stands in it, which may be a secret.
+    #[error("ledger: {0}")]
+    Ledger(#[from] LedgerUrlError),
+    /// The rules cannot be used.
+    #[error("rules: {0}")]
+    Rules(#[from] RulesError),
+    /// The target's credentials are not there.
+    #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
+    TargetCredentials {
+        /// The name.
+        name: Label,
+    },
+    /// One registry under two names.
+    #[error("registries: '{registry}' stands there under another spelling, too; keep one")]
+    Twice {
+        /// The second name.
+        registry: String,
+    },
+    /// Nobody could ask.
+    #[error("front: it says not who may ask: name a file in `callers`, in `client_ca`, or in both")]
+    NoCallers,
+}
