@@ -51,7 +51,10 @@ impl Prover {
     async fn ask(&self, source: &ImageReference, who: &Who) -> Verdict {
         let changed_at = self.rights.changed_at(who);
         let verdict = ask(&self.client.with_credentials(who.port()), source).await;
-        self.rights.learn(source, who, changed_at, verdict.clone()).await;
+        let finding = self.rights.finding(source, who, changed_at, verdict.clone());
+        if let Some(finding) = finding {
+            self.rights.learn(source, finding).await;
+        }
         verdict
     }
 }

@@ -102,15 +102,15 @@ impl Rights {
         }
     }
 
-    /// Writes down what `source` said to them. `changed_at` is since when they were who they are
-    /// when they were asked about; if they are others meanwhile it says nothing.
-    pub(crate) async fn learn(
+    /// What is to be written down of what `source` said to them. `changed_at` is since when they
+    /// were who they are when they asked; if they are others meanwhile it says nothing.
+    pub(crate) fn finding(
         &self,
         source: &ImageReference,
         who: &Who,
         changed_at: Option<Timestamp>,
         verdict: Verdict,
-    ) {
+    ) -> Option<Finding> {
         let identity = who.identity();
         match &verdict {
             Verdict::Allowed => tracing::debug!(%source, who = %identity, "shown by its source"),
@@ -118,10 +118,11 @@ impl Rights {
                 tracing::info!(%source, who = %identity, reason, "not shown by its source");
             }
         }
-        if self.changed_at(who) != changed_at {
-            return;
-        }
-        let finding = Finding { identity, verdict, changed_at };
+        (self.changed_at(who) == changed_at).then_some(Finding { identity, verdict, changed_at })
+    }
+
+    /// Writes down what `source` said. Lost where it cannot be written: it is asked again then.
+    pub(crate) async fn learn(&self, source: &ImageReference, finding: Finding) {
         if let Err(error) = self.ledger.learn(source.into(), finding).await {
             tracing::error!(%source, %error, "what a source said of a right could not be written");
         }

@@ -12,7 +12,8 @@ use tokio_util::task::TaskTracker;
 use crate::audit::Audit;
 use crate::audit::entry::CopyEnded;
 use crate::board::Board;
-use crate::ledger::grant::Verdict;
+use crate::credentials::Who;
+use crate::ledger::grant::{Finding, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
@@ -95,8 +96,9 @@ impl Workers {
         let begin = Instant::now();
         self.metrics.copy_begins();
         tracing::info!(source = %record.source, target = %record.target, state = record.state.as_str(), "copy begins");
+        let mut told = None;
         let result = tokio::select! {
-            result = self.copy_once(record) => Some(result),
+            result = self.copy_once(record, &mut told) => Some(result),
             () = stop.copying.cancelled() => None,
         };
         let bytes_moved = match &result {
@@ -106,7 +108,13 @@ impl Workers {
         let settlement = settlement(result);
         let took = begin.elapsed();
         log(record, &settlement, took, bytes_moved);
-        let counts = self.settle(ticket, &settlement, bytes_moved, stop).await;
+        let (who, finding) = told.unzip();
+        let is_shown = finding.as_ref().is_some_and(|finding| finding.verdict == Verdict::Allowed);
+        let counts = self.settle(ticket, &settlement, bytes_moved, finding, stop).await;
+        if let Some(who) = who.filter(|_| is_shown) {
+            // Whether everybody may have it is then known before others ask.
+            self.rights.prove(&record.source, &who);
+        }
         let (result, failed) = match &settlement {
             _ if !counts => ("lost", None),
             Settlement::Failed { failure, .. } => (settlement.as_str(), Some(failure.side)),
@@ -119,7 +127,12 @@ impl Workers {
     }
 
     /// Copies on behalf of the namespace that wants it, by the rule that it has now.
-    async fn copy_once(&self, record: &Record) -> Result<Outcome, Failed> {
+    /// `told` is what the source said to who read it.
+    async fn copy_once(
+        &self,
+        record: &Record,
+        told: &mut Option<(Who, Finding)>,
+    ) -> Result<Outcome, Failed> {
         let terms = self.rules.allow(&record.namespace, &record.source)?;
         let replica = self
             .target
@@ -134,12 +147,8 @@ impl Workers {
         let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
         let copied = copier.copy(&job, &tracker).await;
         if let Some(verdict) = verdict(&record.source, &copied) {
-            let is_shown = verdict == Verdict::Allowed;
-            self.rights.learn(&record.source, &who, changed_at, verdict).await;
-            if is_shown {
-                // Whether everybody may have it is then known before others ask.
-                self.rights.prove(&record.source, &who);
-            }
+            let finding = self.rights.finding(&record.source, &who, changed_at, verdict);
+            *told = finding.map(|finding| (who, finding));
         }
         Ok(copied?)
     }
@@ -151,10 +160,14 @@ impl Workers {
         ticket: Ticket,
         settlement: &Settlement,
         bytes_moved: u64,
+        finding: Option<Finding>,
         stop: &Stop,
     ) -> bool {
         loop {
-            let settled = self.ledger.settle(ticket.clone(), settlement.clone(), bytes_moved).await;
+            let settled = self
+                .ledger
+                .settle(ticket.clone(), settlement.clone(), bytes_moved, finding.clone())
+                .await;
             match settled {
                 Ok(Some(_)) => return true,
                 Ok(None) => {

@@ -88,7 +88,7 @@ impl Front {
         self.ledger.learn((&claimed.source).into(), public).await.unwrap();
         let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
         let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
-        self.ledger.settle(claimed.ticket().unwrap(), copied, 1).await.unwrap().unwrap();
+        self.ledger.settle(claimed.ticket().unwrap(), copied, 1, None).await.unwrap().unwrap();
         digest
     }
 }

@@ -35,8 +35,8 @@ pub(super) enum Action {
     /// A worker is free. It takes none of a registry of which this replicator has so many copies
     /// under way.
     Claim { most_of_one_registry: usize },
-    /// A copy ended.
-    Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64 },
+    /// A copy ended; its source said something to who read it, or not.
+    Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64, finding: Option<Finding> },
     /// A source said who may read it.
     Learn { source: SourceName, finding: Finding },
     /// This replicator is alive, and writes down what it saw.
@@ -141,7 +141,7 @@ impl Batch<'_> {
         for action in actions {
             replies.push(match action {
                 Action::Want(ask) => self.want(ask).await?,
-                Action::Settle { ticket, settlement, bytes_moved } => {
+                Action::Settle { ticket, settlement, bytes_moved, .. } => {
                     self.settle(ticket, settlement, *bytes_moved).await?
                 }
                 _ => Ok(None),
@@ -152,7 +152,10 @@ impl Batch<'_> {
         let mut at_work = None;
         for (action, reply) in actions.iter().zip(&mut replies) {
             match action {
-                Action::Want(_) | Action::Settle { .. } => {}
+                Action::Want(_) | Action::Settle { finding: None, .. } => {}
+                Action::Settle { ticket, finding: Some(finding), .. } => {
+                    self.learn(&(&ticket.source).into(), finding.clone()).await?;
+                }
                 Action::Claim { most_of_one_registry } => {
                     if !std::mem::replace(&mut is_swept, true) {
                         self.sign_if_due().await?;

@@ -280,15 +280,16 @@ impl Ledger {
         self.change(Action::Claim { most_of_one_registry }).await
     }
 
-    /// Writes down how a claimed copy ended. None where it is this replicator's no more: then
+    /// Writes down how a claimed copy ended, and what its source said to who read it. None where it is this replicator's no more: then
     /// another one has taken it over, and what became of it here does not count.
     pub(crate) async fn settle(
         &self,
         ticket: Ticket,
         settlement: Settlement,
         bytes_moved: u64,
+        finding: Option<Finding>,
     ) -> Result<Option<Arc<Record>>, LedgerError> {
-        self.change(Action::Settle { ticket, settlement, bytes_moved }).await
+        self.change(Action::Settle { ticket, settlement, bytes_moved, finding }).await
     }
 
     /// Waits until a source was wanted that was not before, or `limit` has passed.

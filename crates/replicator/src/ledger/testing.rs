@@ -172,7 +172,7 @@ impl Fixture {
 /// Claims what comes first, and settles it.
 pub(crate) async fn work_once(ledger: &Ledger, settlement: Settlement) -> Arc<Record> {
     let claimed = ledger.claim(usize::MAX).await.unwrap().unwrap();
-    ledger.settle(claimed.ticket().unwrap(), settlement, 7).await.unwrap().unwrap()
+    ledger.settle(claimed.ticket().unwrap(), settlement, 7, None).await.unwrap().unwrap()
 }
 
 /// Claims what comes first, and returns the tag of its source.

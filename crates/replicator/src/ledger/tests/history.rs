@@ -45,8 +45,8 @@ async fn each_copy_is_on_record_once(store: &Fixture) {
     let claimed = ledger.claim(1).await.unwrap().unwrap();
     store.pass(Duration::from_secs(2)).await;
     let ticket = claimed.ticket().unwrap();
-    assert!(ledger.settle(ticket.clone(), copied(), 42).await.unwrap().is_some());
-    assert_eq!(ledger.settle(ticket, copied(), 42).await.unwrap(), None);
+    assert!(ledger.settle(ticket.clone(), copied(), 42, None).await.unwrap().is_some());
+    assert_eq!(ledger.settle(ticket, copied(), 42, None).await.unwrap(), None);
     let copies = store
         .rows("SELECT claim, result, bytes_moved, began_at_ms, ended_at_ms FROM copies ORDER BY claim")
         .await;

@@ -39,10 +39,10 @@ async fn a_store_that_refuses_to_write_is_said_and_gone_on_with_later(store: &Fi
     assert!(!ledger.is_writable());
     assert_eq!(ledger.find(&source("1")).await.unwrap(), Some(present));
     let ticket = claimed.ticket().unwrap();
-    ledger.settle(ticket.clone(), copied(), 1).await.unwrap_err();
+    ledger.settle(ticket.clone(), copied(), 1, None).await.unwrap_err();
 
     store.run(allow).await;
-    assert!(ledger.settle(ticket, copied(), 1).await.unwrap().is_some());
+    assert!(ledger.settle(ticket, copied(), 1, None).await.unwrap().is_some());
     assert!(ledger.is_writable());
     assert_eq!(ledger.want(ask("3")).await.unwrap().state, State::Wanted);
 }
@@ -71,7 +71,7 @@ async fn all_is_copied(store: &Fixture, ledger: &Ledger) {
     }
     let mut copied_tags = Vec::new();
     while let Some(claimed) = ledger.claim(usize::MAX).await.unwrap() {
-        ledger.settle(claimed.ticket().unwrap(), copied(), 1).await.unwrap().unwrap();
+        ledger.settle(claimed.ticket().unwrap(), copied(), 1, None).await.unwrap().unwrap();
         copied_tags.push(claimed.source.tag().unwrap().to_string());
     }
     copied_tags.sort_unstable();
@@ -127,10 +127,10 @@ async fn while_postgres_is_gone_memory_answers_and_afterwards_nothing_is_lost() 
     ledger.find(&source("3")).await.unwrap_err();
     ledger.claim(1).await.unwrap_err();
     let ticket = claimed.ticket().unwrap();
-    ledger.settle(ticket.clone(), copied(), 1).await.unwrap_err();
+    ledger.settle(ticket.clone(), copied(), 1, None).await.unwrap_err();
 
     cluster.restart();
-    assert!(ledger.settle(ticket, copied(), 1).await.unwrap().is_some());
+    assert!(ledger.settle(ticket, copied(), 1, None).await.unwrap().is_some());
     assert!(ledger.is_writable());
     assert_eq!(ledger.want(ask("3")).await.unwrap().state, State::Wanted);
     assert_eq!(claim(&ledger).await.unwrap(), "3");

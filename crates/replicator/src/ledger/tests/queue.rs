@@ -57,7 +57,7 @@ async fn a_copy_under_way_at_the_end_is_taken_up_again(store: &Fixture) {
     let ledger = store.open().await;
     let again = ledger.claim(1).await.unwrap().unwrap();
     assert_eq!((&again.source, again.claims), (&claimed.source, 2));
-    assert_eq!(ledger.settle(claimed.ticket().unwrap(), copied(), 0).await.unwrap(), None);
+    assert_eq!(ledger.settle(claimed.ticket().unwrap(), copied(), 0, None).await.unwrap(), None);
 }
 
 async fn case_14_a_burst_for_one_image_is_one_copy(store: &Fixture) {
@@ -152,7 +152,7 @@ async fn one_registry_gets_so_many_claims_and_no_more(store: &Fixture) {
         claimed.push(record.ticket().unwrap());
     }
     assert_eq!(ledger.claim(2).await.unwrap(), None, "whoever comes next finds a worker");
-    ledger.settle(claimed.swap_remove(1), Settlement::HandedBack, 0).await.unwrap();
+    ledger.settle(claimed.swap_remove(1), Settlement::HandedBack, 0, None).await.unwrap();
     assert_eq!(ledger.claim(1).await.unwrap(), None);
     assert_eq!(ledger.claim(2).await.unwrap().unwrap().source, source("2"));
     assert_eq!(ledger.claim(2).await.unwrap(), None);
@@ -186,7 +186,8 @@ async fn what_is_handed_back_comes_first_again(store: &Fixture) {
     }
     assert_eq!(claim(&ledger).await.unwrap(), "1");
     let second = ledger.claim(usize::MAX).await.unwrap().unwrap();
-    let back = ledger.settle(second.ticket().unwrap(), Settlement::HandedBack, 0).await.unwrap();
+    let back =
+        ledger.settle(second.ticket().unwrap(), Settlement::HandedBack, 0, None).await.unwrap();
     assert_eq!(back.unwrap().state, State::Wanted);
     assert_eq!([claim(&ledger).await, claim(&ledger).await], [Some("2".into()), Some("3".into())]);
 }

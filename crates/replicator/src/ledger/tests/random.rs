@@ -57,7 +57,11 @@ impl<'a> Life<'a> {
         loop {
             self.store.pass(Duration::from_secs(400)).await;
             let Some(claimed) = self.ledger.claim(1).await.unwrap() else { break };
-            self.ledger.settle(claimed.ticket().unwrap(), copied(), 1).await.unwrap().unwrap();
+            self.ledger
+                .settle(claimed.ticket().unwrap(), copied(), 1, None)
+                .await
+                .unwrap()
+                .unwrap();
             self.settled += 1;
         }
         for source in &self.wanted {
@@ -100,10 +104,10 @@ impl<'a> Life<'a> {
             2 => refused(),
             _ => Settlement::HandedBack,
         };
-        let record = self.ledger.settle(ticket.clone(), settlement, 1).await.unwrap();
+        let record = self.ledger.settle(ticket.clone(), settlement, 1, None).await.unwrap();
         assert!(record.is_some());
         self.settled += 1;
-        assert_eq!(self.ledger.settle(ticket, copied(), 1).await.unwrap(), None);
+        assert_eq!(self.ledger.settle(ticket, copied(), 1, None).await.unwrap(), None);
     }
 
     /// The process dies with all that it has claimed, and another comes after its lease.

@@ -9,7 +9,8 @@ async fn drain(ledger: &Ledger, workers: usize) -> Vec<String> {
         tokio::spawn(async move {
             let mut claimed = Vec::new();
             while let Some(record) = ledger.claim(usize::MAX).await.unwrap() {
-                let settled = ledger.settle(record.ticket().unwrap(), copied(), 1).await.unwrap();
+                let settled =
+                    ledger.settle(record.ticket().unwrap(), copied(), 1, None).await.unwrap();
                 assert!(settled.is_some());
                 claimed.push(record.source.to_string());
             }
@@ -73,9 +74,9 @@ async fn what_a_silent_replicator_had_is_taken_over_and_its_word_counts_no_more(
     assert_eq!((&taken.source, taken.claims), (&lost.source, 2));
 
     let (late, in_time) = (lost.ticket().unwrap(), taken.ticket().unwrap());
-    assert_eq!(one.settle(late.clone(), copied_as('b'), 1).await.unwrap(), None);
-    let settled = other.settle(in_time, copied(), 1).await.unwrap().unwrap();
-    assert_eq!(one.settle(late, copied_as('b'), 1).await.unwrap(), None);
+    assert_eq!(one.settle(late.clone(), copied_as('b'), 1, None).await.unwrap(), None);
+    let settled = other.settle(in_time, copied(), 1, None).await.unwrap().unwrap();
+    assert_eq!(one.settle(late, copied_as('b'), 1, None).await.unwrap(), None);
     store.pass(Duration::from_secs(5)).await;
     assert_eq!(one.find(&source("1")).await.unwrap(), Some(settled));
     assert_eq!(store.rows("SELECT claim, result FROM copies").await, ["2 copied"]);
