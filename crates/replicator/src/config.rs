@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
-use registry::{Anonymous, Client, ClientConfig, Credentials, DockerConfig, RegistryConfig};
+use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use serde::Deserialize;
 
 use crate::audit::Destination;
@@ -27,7 +27,7 @@ use crate::label::Label;
 use crate::ledger::Settings;
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
-use crate::watch::Watcher;
+use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
 

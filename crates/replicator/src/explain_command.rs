@@ -109,6 +109,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::{Keyring, NamedCredentials};
+    use crate::watch::Held;
 
     const RULES: &str = "
 - name: hub
@@ -129,7 +130,7 @@ mod tests {
     fn explained(namespace: &str, image: &str) -> String {
         let name: crate::label::Label = "hub".parse().unwrap();
         let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpodW50ZXIy"}}}"#;
-        let (_, hub) = tokio::sync::watch::channel(Arc::new(DockerConfig::parse(hub).unwrap()));
+        let (_, hub) = Held::channel(DockerConfig::parse(hub).unwrap());
         let hub = NamedCredentials::new(name.clone(), hub);
         let keyring = Keyring::from([(name, Arc::new(hub))]);
         let files = serde_yaml::from_str(RULES).unwrap();

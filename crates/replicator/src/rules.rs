@@ -60,6 +60,11 @@ impl Rules {
         self.0.iter().find_map(|rule| rule.fit(namespace, image))
     }
 
+    /// The name of the rule that decides about `image` in `namespace`.
+    pub(crate) fn name_of(&self, namespace: &Namespace, image: &ImageReference) -> Option<&Label> {
+        self.find(namespace, image).map(|fit| &fit.rule.name)
+    }
+
     /// On which terms `image` is copied for `namespace`.
     pub(crate) fn allow(
         &self,

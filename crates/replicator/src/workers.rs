@@ -113,7 +113,8 @@ impl Workers {
             Settlement::Copied { .. } | Settlement::HandedBack => (settlement.as_str(), None),
         };
         self.metrics.copy_ends(result, failed, took, bytes_moved);
-        let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved);
+        let rule = self.rules.name_of(&record.namespace, &record.source);
+        let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved).by(rule);
         self.audit.record(self.ledger.now(), ended);
     }
 

@@ -11,6 +11,7 @@ use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 use crate::clock::Timestamp;
+use crate::label::Label;
 use crate::ledger::record::{Failure, Record, Settlement};
 
 /// The schema and its version.
@@ -63,6 +64,9 @@ pub(crate) struct Decision {
     caller: String,
     #[serde(flatten)]
     question: Option<Question>,
+    /// The rule that decided; none for a reference that leads into the target.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
     /// A state of a receipt, or the code of a refusal.
     result: &'static str,
     /// Where the replica is, or will be.
@@ -100,6 +104,9 @@ pub(crate) struct CopyEnded {
     namespace: String,
     source: String,
     target: String,
+    /// The rule by which it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rule: Option<String>,
     result: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     digest: Option<String>,
@@ -132,12 +139,18 @@ impl Decision {
                 verb: trigger.verb.as_str(),
                 source: trigger.source.to_string(),
             }),
+            rule: None,
             result,
             target: receipt.map(|receipt| receipt.target.to_string()),
             digest: receipt.and_then(|receipt| Some(receipt.digest.as_ref()?.to_string())),
             reason,
             duration_ms: took,
         }
+    }
+
+    /// The same, with the rule that decided.
+    pub(crate) fn by(self, rule: Option<&Label>) -> Self {
+        Self { rule: rule.map(Label::to_string), ..self }
     }
 
     /// The answer in one word.
@@ -166,12 +179,18 @@ impl CopyEnded {
             namespace: record.namespace.to_string(),
             source: record.source.to_string(),
             target: record.target.to_string(),
+            rule: None,
             result,
             digest,
             reason,
             duration_ms: took,
             bytes_moved,
         }
+    }
+
+    /// The same, with the rule by which it was made.
+    pub(crate) fn by(self, rule: Option<&Label>) -> Self {
+        Self { rule: rule.map(Label::to_string), ..self }
     }
 }
 

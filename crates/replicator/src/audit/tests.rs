@@ -45,7 +45,9 @@ fn record() -> Record {
 /// One of each kind of line, and of each kind of answer.
 fn one_of_each() -> Vec<Event> {
     let us = Duration::from_micros;
-    let decision = |trigger, answer| Decision::new("policy", trigger, &answer, us(412)).into();
+    let rule = "hub".parse().unwrap();
+    let decision =
+        |trigger, answer| Decision::new("policy", trigger, &answer, us(412)).by(Some(&rule)).into();
     let question = trigger();
     let pending =
         Refusal::new(RefusalCode::Pending, "docker.io/library/nginx:1.27", "copying 43 %")
@@ -58,7 +60,9 @@ fn one_of_each() -> Vec<Event> {
         is_lasting: false,
     };
     let copy = |settlement: Settlement, result, bytes_moved| {
-        CopyEnded::new(&record(), &settlement, result, us(7_200_000_000), bytes_moved).into()
+        CopyEnded::new(&record(), &settlement, result, us(7_200_000_000), bytes_moved)
+            .by(Some(&rule))
+            .into()
     };
     let copied = Settlement::Copied { digest: digest(), size_bytes: 9 };
     vec![

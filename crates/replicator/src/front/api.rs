@@ -105,7 +105,9 @@ impl Api {
         };
         let took = begin.elapsed();
         let trigger = trigger.as_ref().ok();
-        let decision = Decision::new(caller, trigger, &answer, took);
+        let asked = trigger.filter(|trigger| !self.target.contains(&trigger.source));
+        let rule = asked.and_then(|of| self.rules.name_of(&of.namespace, &of.source));
+        let decision = Decision::new(caller, trigger, &answer, took).by(rule);
         let verb = trigger.map_or("none", |trigger| trigger.verb.as_str());
         self.metrics.trigger(verb, decision.result(), took);
         self.audit.record(self.ledger.now(), decision);

@@ -19,6 +19,7 @@ use crate::ledger::Settings;
 use crate::ledger::record::REFUSED_RETRY;
 use crate::proofs::Prover;
 use crate::rules::Rules;
+use crate::watch::Held;
 use crate::workers::{Stop, Workers};
 
 /// Longer than any wait here takes.
@@ -60,13 +61,13 @@ impl World {
 
         let mut keyring = Keyring::new();
         let mut hold = |name: &str, config| {
-            let (sender, receiver) = watch::channel(config);
+            let (sender, held) = Held::channel(config);
             let name: crate::label::Label = name.parse().unwrap();
-            keyring.insert(name.clone(), Arc::new(NamedCredentials::new(name, receiver)));
+            keyring.insert(name.clone(), Arc::new(NamedCredentials::new(name, held)));
             sender
         };
         hold("team-a", entry(&source, "a"));
-        let config_of_b = hold("team-b", Arc::default());
+        let config_of_b = hold("team-b", DockerConfig::default());
         let files = serde_yaml::from_str(&RULES.replace("HOST", &source.host())).unwrap();
         let rules = Rules::read(files, &keyring, &copy::Scope::default()).unwrap();
 
@@ -156,10 +157,10 @@ impl Drop for World {
 }
 
 /// A docker config with the entry of a user, whose password is the name.
-fn entry(registry: &ScriptedRegistry, user: &str) -> Arc<DockerConfig> {
+fn entry(registry: &ScriptedRegistry, user: &str) -> DockerConfig {
     let host = registry.host();
     let config = format!(r#"{{"auths":{{"{host}":{{"username":"{user}","password":"{user}"}}}}}}"#);
-    Arc::new(DockerConfig::parse(&config).unwrap())
+    DockerConfig::parse(&config).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -182,7 +183,7 @@ async fn case_22_one_tenants_private_image_is_given_to_another_by_its_own_right_
     world.denied("another", &image).await;
     world.denied("team-b", &receipt.target).await;
     assert!(world.ask("team-b", "plan", &image).await.is_err());
-    world.config_of_b.send_replace(entry(&world.source, "b"));
+    world.config_of_b.send_replace(Arc::new(entry(&world.source, "b")));
     world.denied("team-b", &image).await;
 
     // Once it has the right.
@@ -214,10 +215,10 @@ async fn case_22_other_credentials_by_the_same_name_have_to_show_their_own_right
     world.source.push(&Image::new(&[b"layer"]), "vault/app", "v1");
     world.source.let_read(Some(("b", "b")), &["vault/app"]);
     world.source.let_read(Some(("c", "c")), &["elsewhere"]);
-    world.config_of_b.send_replace(entry(&world.source, "b"));
+    world.config_of_b.send_replace(Arc::new(entry(&world.source, "b")));
     world.given("team-b", &image).await;
     world.pass(Duration::from_secs(1));
-    world.config_of_b.send_replace(entry(&world.source, "c"));
+    world.config_of_b.send_replace(Arc::new(entry(&world.source, "c")));
     world.denied("team-b", &image).await;
 }
 
@@ -266,7 +267,7 @@ async fn case_20_a_source_that_is_down_takes_no_right_away_and_gives_none() {
     let down = Fault::status(500, "down");
     world.source.script(When::each(Method::HEAD, Kind::Manifest), down);
     world.pass(world.ledger.remember());
-    world.config_of_b.send_replace(entry(&world.source, "b"));
+    world.config_of_b.send_replace(Arc::new(entry(&world.source, "b")));
     world.given("team-a", &image).await;
     let refusal = world.refused("team-b", &image).await;
     assert_eq!((refusal.code, refusal.side), (RefusalCode::Failed, Some(Side::Source)));

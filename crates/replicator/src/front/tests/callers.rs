@@ -193,10 +193,7 @@ async fn a_caller_without_the_right_is_told_so() {
     assert_eq!(front.trigger("plan", "nginx:1").await.unwrap().state, ReplicaState::Planned);
     for verb in ["start", "replica"] {
         let refusal = front.trigger(verb, "nginx:1").await.unwrap_err();
-        assert_eq!(
-            (refusal.code, refusal.side),
-            (RefusalCode::Denied, Some(protocol::Side::Replicator))
-        );
+        assert_eq!((refusal.code, refusal.side), (RefusalCode::Denied, Some(Side::Replicator)));
         let expected = format!(
             "the caller 'policy' has no right to '{verb}' in the namespace 'shop': the \
              replicator's `front.rights` would have to give it"
