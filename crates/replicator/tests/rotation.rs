@@ -177,7 +177,8 @@ async fn certificate_and_passwords_are_replaced_under_load() {
     first[2].1.push_str(&steady[2].1);
     swap_secret(&mount, &first);
     // Nothing listens at the target: all that is done is answering.
-    let nowhere = "target:\n  root: localhost:1\nregistries:\n  docker.io:\n    plain_http: true\n";
+    let nowhere = "target:\n  root: localhost:1\nregistries:\n  docker.io:\n    plain_http: true\n\
+                   rules:\n- name: all\n  sources: '**'\n";
     let replicator = Arc::new(Replicator::start(folder.path(), &mount, nowhere).await);
     replicator.ask(TRIGGER, &[&old.ca_pem], ("policy", "old")).await.unwrap();
 
@@ -280,7 +281,8 @@ async fn a_ca_and_a_docker_config_are_replaced_under_load() {
     fs::write(path("target.pem"), &at_target.ca_pem).unwrap();
     docker_config("u", "p");
     let registries = format!(
-        "target:\n  root: {}/mirror\ncredentials: {}\nregistries:\n  \"{}\":\n    ca: {}\n  \"{}\":\n    \
+        "target:\n  root: {}/mirror\n  credentials: all\ncredentials:\n  all: {}\n\
+         rules:\n- name: all\n  sources: '**'\n  credentials: all\nregistries:\n  \"{}\":\n    ca: {}\n  \"{}\":\n    \
          ca: {}\n  \"{}\":\n    ca: {}\n",
         target.host(),
         path("docker.json"),
@@ -336,7 +338,7 @@ async fn a_ca_and_a_docker_config_are_replaced_under_load() {
         // The password: the registry knows both users, then the new one alone.
         target.change_users(&format!("{old_user}{new_user}"));
         docker_config("v", "q");
-        replicator.until_used("credentials", 1).await;
+        replicator.until_used("credentials.all", 1).await;
         go_on().await;
         target.change_users(&new_user);
         go_on().await;
