@@ -206,7 +206,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("credentials: push", "credentials: pull"),
         CONFIG.replace("  hub: DIR", "  Hub: DIR"),
         CONFIG.replace("[docker.io/**]", "{docker.io: true}"),
-        CONFIG.replace("namespaces:", "namespace:"),
+        CONFIG.replace("    namespaces: [shop, \"", "    namespace: [shop, \""),
         CONFIG.replace(&CONFIG[CONFIG.find("rules:").unwrap()..CONFIG.find("copy:").unwrap()], ""),
         CONFIG.replace(
             &CONFIG[CONFIG.find("\n  - name: rel").unwrap()..CONFIG.find("\ncopy:").unwrap()],
