@@ -83,7 +83,10 @@ fn publish(
         shared.waiting.load(Ordering::Relaxed).saturating_add_signed(done.growth),
         Ordering::Relaxed,
     );
-    shared.ahead_ms.store(done.now.as_ms() - now.as_ms(), Ordering::Relaxed);
+    // A file goes by the clock of this process.
+    if shared.store.is_shared() {
+        shared.ahead_ms.store(done.now.as_ms() - now.as_ms(), Ordering::Relaxed);
+    }
     terms.signed_until = done.signed_until.unwrap_or(terms.signed_until);
     done.learned.iter().for_each(|source| shared.grants.forget(source));
     for record in &done.changed {
