@@ -17,7 +17,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Longer than anything takes that a test waits for.
-const HANGS: Duration = Duration::from_secs(120);
+const HANGS: Duration = Duration::from_secs(60);
 
 /// Waits until `look` finds something.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
@@ -103,8 +103,13 @@ impl Home {
 
     /// Starts the replicator, and waits until it is ready.
     pub(crate) async fn start(&self, wrapper: &[&str]) -> Process {
-        let process = self.launch(wrapper);
-        self.until_readyz_is(200).await;
+        let mut process = self.launch(wrapper);
+        let look = async || {
+            let ended = process.child.try_wait().unwrap();
+            assert!(ended.is_none(), "it ended: {}", process.log());
+            self.readyz().await.filter(|(status, _)| *status == 200)
+        };
+        until("the replicator is ready", look).await;
         process
     }
 
