@@ -78,8 +78,9 @@ ask_front() {
 postgres_asks_for_passwords() { ! postgres_answers; }
 
 @test "chart: PostgreSQL's user and password come from the environment" {
-    make_postgres ledger
-    postgres_query postgres "CREATE USER app PASSWORD 'of-the-secret'; ALTER DATABASE ledger OWNER TO app"
+    make_postgres
+    postgres_query postgres "CREATE USER app PASSWORD 'of-the-secret'"
+    postgres_query postgres 'CREATE DATABASE ledger OWNER app'
     sed -i 's/trust$/scram-sha-256/' "$WORK/postgres/cluster/data/pg_hba.conf"
     kill -HUP "$(head -n 1 "$WORK/postgres/cluster/data/postmaster.pid")"
     wait_until 20 "PostgreSQL does not ask for passwords" postgres_asks_for_passwords
