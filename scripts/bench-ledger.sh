@@ -23,7 +23,7 @@ measure() {
     local where=$1 name source=source
     LEDGER=$2
     shift 2
-    [ "$where" = near ] || source=source-far
+    [ "$where" = near ] || source="source-far"
     begin_anew "$@"
     ask_both "$1" "${2:-$1}" "$source" "$COPIES"
     wait_until 600 "all replicas by $*" all_present "$COPIES"
