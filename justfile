@@ -40,6 +40,7 @@ fmt:
 lint: && _lint-module _deny _shellcheck
     cargo fmt --all --check
     cargo fmt --manifest-path fuzz/Cargo.toml --check
+    cargo metadata {{ locked }} --manifest-path fuzz/Cargo.toml --format-version 1 >/dev/null
     cargo clippy {{ locked }} --workspace --all-targets -- -D warnings
 
 # Clippy sees code for the module's target only where rustup has that target.
