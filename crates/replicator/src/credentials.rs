@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use futures::FutureExt;
 use futures::future::BoxFuture;
 use protocol::{ImageReference, Registry, Repository};
 use registry::{Anonymous, Credential, Credentials, DockerConfig, HelperError};
@@ -63,12 +62,11 @@ impl Credentials for NamedCredentials {
         registry: &'a Registry,
         repository: &'a Repository,
     ) -> BoxFuture<'a, Result<Option<Credential>, HelperError>> {
-        let config = self.config.current();
-        async move { config.find(registry, repository).await }.boxed()
+        self.config.find(registry, repository)
     }
 
     fn refused(&self, registry: &Registry, credential: &Credential) {
-        self.config.current().refused(registry, credential);
+        self.config.refused(registry, credential);
     }
 }
 

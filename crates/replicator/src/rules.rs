@@ -60,23 +60,13 @@ impl Rules {
         self.0.iter().find_map(|rule| rule.fit(namespace, image))
     }
 
-    /// The name of the rule that decides about `image` in `namespace`.
-    pub(crate) fn name_of(&self, namespace: &Namespace, image: &ImageReference) -> Option<&Label> {
-        self.find(namespace, image).map(|fit| &fit.rule.name)
-    }
-
     /// On which terms `image` is copied for `namespace`.
     pub(crate) fn allow(
         &self,
         namespace: &Namespace,
         image: &ImageReference,
     ) -> Result<&Terms, NotAllowed> {
-        let fit = self.find(namespace, image);
-        fit.and_then(|fit| fit.rule.terms.as_ref()).ok_or_else(|| NotAllowed {
-            image: Box::new(image.clone()),
-            namespace: namespace.clone(),
-            rule: fit.map(|fit| fit.rule.name.clone()),
-        })
+        allowed_by(self.find(namespace, image), namespace, image)
     }
 
     /// Whether a rule lets somebody else than `identity` read `image` with credentials: then the
@@ -92,6 +82,20 @@ impl Rules {
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// On which terms `image` is copied for `namespace` by the rule that decides about both, if there
+/// is one.
+pub(crate) fn allowed_by<'a>(
+    fit: Option<Fit<'a>>,
+    namespace: &Namespace,
+    image: &ImageReference,
+) -> Result<&'a Terms, NotAllowed> {
+    fit.and_then(|fit| fit.rule.terms()).ok_or_else(|| NotAllowed {
+        image: Box::new(image.clone()),
+        namespace: namespace.clone(),
+        rule: fit.map(|fit| fit.rule.name.clone()),
+    })
 }
 
 impl Rule {

@@ -73,7 +73,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
     let watching = tokio::spawn(watching);
     let (rights, proofs) = Rights::new(ledger.clone());
-    let prover = Prover { rights: rights.clone(), client: copier.client().clone() };
+    let prover = Prover { rights: rights.clone(), client: client.clone() };
     let prover = tokio::spawn(prover.run(proofs, stop_listening.clone()));
     let workers = Workers {
         ledger: ledger.clone(),

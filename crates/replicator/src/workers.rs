@@ -121,8 +121,8 @@ impl Workers {
             Settlement::Copied { .. } | Settlement::HandedBack => (settlement.as_str(), None),
         };
         self.metrics.copy_ends(result, failed, took, bytes_moved);
-        let rule = self.rules.name_of(&record.namespace, &record.source);
-        let ended = CopyEnded::new(record, &settlement, result, took, bytes_moved).by(rule);
+        let rule = self.rules.find(&record.namespace, &record.source).map(|fit| &fit.rule.name);
+        let ended = CopyEnded::new(record, rule, &settlement, result, took, bytes_moved);
         self.audit.record(self.ledger.now(), ended);
     }
 

@@ -119,10 +119,12 @@ pub(crate) struct CopyEnded {
 }
 
 impl Decision {
-    /// What `caller` was answered; `trigger` is None where the question could not be read.
+    /// What `caller` was answered; `trigger` is None where the question could not be read,
+    /// and `rule` where none decided.
     pub(crate) fn new(
         caller: &str,
         trigger: Option<&Trigger>,
+        rule: Option<&Label>,
         answer: &Result<Receipt, Refusal>,
         took: Duration,
     ) -> Self {
@@ -139,18 +141,13 @@ impl Decision {
                 verb: trigger.verb.as_str(),
                 source: trigger.source.to_string(),
             }),
-            rule: None,
+            rule: rule.map(Label::to_string),
             result,
             target: receipt.map(|receipt| receipt.target.to_string()),
             digest: receipt.and_then(|receipt| Some(receipt.digest.as_ref()?.to_string())),
             reason,
             duration_ms: took,
         }
-    }
-
-    /// The same, with the rule that decided.
-    pub(crate) fn by(self, rule: Option<&Label>) -> Self {
-        Self { rule: rule.map(Label::to_string), ..self }
     }
 
     /// The answer in one word.
@@ -163,6 +160,7 @@ impl CopyEnded {
     /// What came of a copy of what `record` is about.
     pub(crate) fn new(
         record: &Record,
+        rule: Option<&Label>,
         settlement: &Settlement,
         result: &'static str,
         took: Duration,
@@ -179,18 +177,13 @@ impl CopyEnded {
             namespace: record.namespace.to_string(),
             source: record.source.to_string(),
             target: record.target.to_string(),
-            rule: None,
+            rule: rule.map(Label::to_string),
             result,
             digest,
             reason,
             duration_ms: took,
             bytes_moved,
         }
-    }
-
-    /// The same, with the rule by which it was made.
-    pub(crate) fn by(self, rule: Option<&Label>) -> Self {
-        Self { rule: rule.map(Label::to_string), ..self }
     }
 }
 

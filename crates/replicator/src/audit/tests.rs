@@ -47,7 +47,7 @@ fn one_of_each() -> Vec<Event> {
     let us = Duration::from_micros;
     let rule = "hub".parse().unwrap();
     let decision =
-        |trigger, answer| Decision::new("policy", trigger, &answer, us(412)).by(Some(&rule)).into();
+        |trigger, answer| Decision::new("policy", trigger, Some(&rule), &answer, us(412)).into();
     let question = trigger();
     let pending =
         Refusal::new(RefusalCode::Pending, "docker.io/library/nginx:1.27", "copying 43 %")
@@ -60,8 +60,7 @@ fn one_of_each() -> Vec<Event> {
         is_lasting: false,
     };
     let copy = |settlement: Settlement, result, bytes_moved| {
-        CopyEnded::new(&record(), &settlement, result, us(7_200_000_000), bytes_moved)
-            .by(Some(&rule))
+        CopyEnded::new(&record(), Some(&rule), &settlement, result, us(7_200_000_000), bytes_moved)
             .into()
     };
     let copied = Settlement::Copied { digest: digest(), size_bytes: 9 };
@@ -138,7 +137,7 @@ fn gated() -> (Recorded, Sender<bool>, Receiver<()>) {
 
 fn decision() -> Decision {
     let answer = Ok(receipt(ReplicaState::Present));
-    Decision::new("policy", Some(&trigger()), &answer, Duration::ZERO)
+    Decision::new("policy", Some(&trigger()), None, &answer, Duration::ZERO)
 }
 
 fn count(lines: &[Value], kind: &str) -> usize {

@@ -26,7 +26,7 @@ use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::rights::Rights;
-use crate::rules::{NotAllowed, Rules, Terms};
+use crate::rules::{Fit, NotAllowed, Rules, Terms, allowed_by};
 
 /// A reply: small and whole, so that it leaves in one write.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -96,8 +96,10 @@ impl Api {
     async fn answer_trigger(&self, caller: &str, repository: &str, tag: &str) -> Reply {
         let begin = Instant::now();
         let trigger = Trigger::decode(repository, tag);
+        let asked = trigger.as_ref().ok().filter(|asked| !self.target.contains(&asked.source));
+        let fit = asked.and_then(|asked| self.rules.find(&asked.namespace, &asked.source));
         let answer = match &trigger {
-            Ok(trigger) => self.answer(caller, trigger).await,
+            Ok(trigger) => self.answer(caller, trigger, fit).await,
             Err(error) => {
                 let message = format!("the replicator does not understand the question: {error}");
                 Err(Refusal::new(RefusalCode::Malformed, "", message))
@@ -105,9 +107,8 @@ impl Api {
         };
         let took = begin.elapsed();
         let trigger = trigger.as_ref().ok();
-        let asked = trigger.filter(|trigger| !self.target.contains(&trigger.source));
-        let rule = asked.and_then(|of| self.rules.name_of(&of.namespace, &of.source));
-        let decision = Decision::new(caller, trigger, &answer, took).by(rule);
+        let rule = fit.map(|fit| &fit.rule.name);
+        let decision = Decision::new(caller, trigger, rule, &answer, took);
         let verb = trigger.map_or("none", |trigger| trigger.verb.as_str());
         self.metrics.trigger(verb, decision.result(), took);
         self.audit.record(self.ledger.now(), decision);
@@ -117,7 +118,8 @@ impl Api {
         }
     }
 
-    async fn answer(&self, caller: &str, trigger: &Trigger) -> Answer {
+    /// The answer to `caller`; `fit` is the rule that decides about a source.
+    async fn answer(&self, caller: &str, trigger: &Trigger, fit: Option<Fit<'_>>) -> Answer {
         let source = &trigger.source;
         if let Err(error) = self.caller_rights.check(caller, trigger) {
             return Err(not_allowed(source, &error.to_string()));
@@ -125,7 +127,7 @@ impl Api {
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
         }
-        let terms = self.rules.allow(&trigger.namespace, source);
+        let terms = allowed_by(fit, &trigger.namespace, source);
         let terms = terms.map_err(|error| denied(source, &error))?;
         let replica = self.target.replica_of(source).map_err(|error| {
             Refusal::new(RefusalCode::Denied, source.to_string(), error.to_string())
