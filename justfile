@@ -118,6 +118,14 @@ e2e *FILES: build policy
 pair: build
     scripts/pair.sh
 
+# The replicator's image in target/image from static binaries, and its test: `just image amd64
+# arm64`. `scripts/static.sh --tools` installs what that takes.
+image *ARCHITECTURES: build
+    rm -rf target/image
+    binaries="$(scripts/static.sh {{ ARCHITECTURES }})"; \
+        scripts/image.sh target/image $binaries && \
+        BINARIES="$binaries" bats e2e-tests/image.bats
+
 # What a trigger costs, alone and under the load of a large cluster; WRITE=1 puts it into docs/
 bench-front:
     cargo build --release -p image-replicator --bins --examples

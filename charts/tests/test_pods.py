@@ -72,6 +72,13 @@ class Security(unittest.TestCase):
                 writable = {mount["name"] for mount in mounts if not mount.get("readOnly")}
                 self.assertLessEqual(writable, {"ledger"}, variant)
 
+    def test_what_runs_before_is_as_confined_unless_the_values_say_otherwise(self):
+        for variant, user in [("credential-helper", None), ("everything-on", 1000)]:
+            spec = rendered(variant).deployment()["spec"]["template"]["spec"]
+            [before], [replicator] = spec["initContainers"], spec["containers"]
+            expected = dict(replicator["securityContext"], **({"runAsUser": user} if user else {}))
+            self.assertEqual(before["securityContext"], expected, variant)
+
     def test_each_violation_is_noticed(self):
         good = rendered("small").deployment()["spec"]["template"]["spec"]
 
@@ -125,6 +132,25 @@ class Life(unittest.TestCase):
     def test_copies_that_may_not_go_on_at_all_end_at_once(self):
         objects = template(*LEAST, "--set=config.drain_ms=0")
         self.assertEqual(objects.config()["drain_ms"], 0)
+
+    def test_a_helper_is_where_the_replicator_looks_for_programs(self):
+        spec = rendered("credential-helper").deployment()["spec"]["template"]["spec"]
+        [before], [replicator] = spec["initContainers"], spec["containers"]
+        environment = {entry["name"]: entry.get("value") for entry in replicator["env"]}
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        [seen] = [mount for mount in replicator["volumeMounts"] if mount["name"] == "helpers"]
+        [written] = before["volumeMounts"]
+        self.assertIn(seen["mountPath"], environment["PATH"].split(":"))
+        self.assertEqual(before["command"][-1], written["mountPath"] + "/")
+        self.assertLessEqual({seen["name"], written["name"]}, volumes)
+
+    def test_sqlite_sorts_where_it_may_write(self):
+        for variant in variants():
+            objects = rendered(variant)
+            [replicator] = objects.deployment()["spec"]["template"]["spec"]["containers"]
+            environment = {entry["name"]: entry.get("value") for entry in replicator["env"]}
+            ledgers = [mount["mountPath"] for mount in replicator["volumeMounts"] if mount["name"] == "ledger"]
+            self.assertEqual(ledgers, [environment[key] for key in ["SQLITE_TMPDIR"] if key in environment])
 
     def test_one_with_sqlite_many_with_postgresql(self):
         for variant in variants():
