@@ -118,8 +118,8 @@ e2e *FILES: build policy
 pair: build
     scripts/pair.sh
 
-# The replicator's image in target/image from static binaries, and its test: `just image amd64
-# arm64`. `scripts/static.sh --tools` installs what that takes.
+# `scripts/static.sh --tools amd64 arm64` installs what it takes.
+# The image from static binaries in target/image, and its test: `just image amd64 arm64`
 image *ARCHITECTURES: build
     rm -rf target/image
     binaries="$(scripts/static.sh {{ ARCHITECTURES }})"; \
