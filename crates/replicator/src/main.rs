@@ -44,8 +44,9 @@ use copy_command::Denied;
 use credentials::{NamedCredentials, or_nobody};
 use watch::Watcher;
 
-/// musl's own allocator has one lock for all threads: a copy takes a quarter more of the processor
-/// with it, and many at once wait for each other.
+/// musl's own allocator has one lock for all threads, and gives each piece back to the kernel: a copy
+/// takes half as much processor time again with it. This one takes as little as glibc's, and some
+/// 30 MiB more of memory.
 #[cfg(target_env = "musl")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
