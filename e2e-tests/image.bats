@@ -42,9 +42,16 @@ unpack() {
     umoci unpack --image "$WORK/images/pulled:$1" "$WORK/bundle-$1"
 }
 
-# What the kubelet mounts and a debug binary needs; nothing else is there that the image has not.
+# emulator_of ARCHITECTURE: the program that runs it here, if this machine cannot (qemu-user-static).
+emulator_of() {
+    local machine=x86_64
+    [ "$1" != arm64 ] || machine=aarch64
+    [ "$1" = "$(dpkg --print-architecture)" ] || command -v "qemu-$machine-static"
+}
+
+# furnish ARCHITECTURE: adds what the kubelet mounts, and what a debug or a foreign binary needs.
 furnish() {
-    local root=$1 library
+    local root="$WORK/bundle-$1/rootfs" library
     mkdir -p "$root$WORK"
     cp /etc/hosts "$root/etc/hosts"
     cp -r "$WORK/tls" "$WORK/skopeo" "$WORK/replicator" "$root$WORK"
@@ -52,16 +59,18 @@ furnish() {
     cat "$WORK/tls/ca.pem" >>"$root/etc/ssl/certs/ca-certificates.crt"
     sed -i 's|^    ca: .*|    requests_at_once: 8|' "$root$WORK/replicator/config.yaml"
     chown -R 65532:65532 "$root$WORK"
-    for library in $(ldd "$root/usr/local/bin/image-replicator" 2>/dev/null | grep -oE '/[^ ]+'); do
+    for library in $(emulator_of "$1") \
+        $(ldd "$root/usr/local/bin/image-replicator" 2>/dev/null | grep -oE '/[^ ]+'); do
         install -D "$library" "$root$library"
     done
 }
 
-# in_image ARCHITECTURE ARGUMENT...: the image's binary, in its root, as its user.
-in_image() {
-    local root="$WORK/bundle-$1/rootfs"
-    shift
-    env -i "$(command -v chroot)" --userspec=65532:65532 "$root" /usr/local/bin/image-replicator "$@"
+# enter ARCHITECTURE: makes `in_image` the command that runs the image's binary in its root, as its
+# user, without this machine's environment.
+enter() {
+    in_image=(env -i "$(command -v chroot)" --userspec=65532:65532 "$WORK/bundle-$1/rootfs")
+    # shellcheck disable=SC2207 # one word, or none
+    in_image+=($(emulator_of "$1") /usr/local/bin/image-replicator)
 }
 
 @test "image: the same files make the same image" {
@@ -111,17 +120,19 @@ in_image() {
     [ "$(id -u)" -eq 0 ] || skip "only root may change the root"
     local architecture config="$WORK/replicator/config.yaml" status
     for architecture in $(architectures); do
-        furnish "$WORK/bundle-$architecture/rootfs"
-        in_image "$architecture" --version
-        in_image "$architecture" copy --config "$config" "$image" \
+        furnish "$architecture"
+        enter "$architecture"
+        "${in_image[@]}" --version
+        "${in_image[@]}" copy --config "$config" "$image" \
             "$(address_of target)/from/$architecture:1"
         assert_same_image "$image" "$(address_of target)/from/$architecture:1"
 
         status="$(cat "$WORK/replicator/status-port")"
-        launch replicator in_image "$architecture" serve --config "$config"
+        launch replicator "${in_image[@]}" serve --config "$config"
         wait_until 30 "/healthz" curl --silent --fail "http://127.0.0.1:$status/healthz"
         wait_until 30 "/readyz" curl --silent --fail "http://127.0.0.1:$status/readyz"
         stop_service replicator
+        run ! listens_on "$status"
         [ -s "$WORK/bundle-$architecture/rootfs$WORK/replicator/ledger.db" ]
     done
 }
