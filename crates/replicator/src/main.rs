@@ -14,6 +14,7 @@ mod freshness;
 mod front;
 mod label;
 mod ledger;
+mod manifests;
 mod metrics;
 mod namespaces;
 mod origins;

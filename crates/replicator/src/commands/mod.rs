@@ -7,7 +7,9 @@ mod by_hand;
 mod copy;
 mod exit;
 mod explain;
+mod manifests;
 mod output;
+mod plan;
 mod serve;
 mod table;
 mod verify;
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     /// Tell whether a namespace gets an image, and by which rule
     Explain(explain::Explain),
+    /// Tell what becomes of the images in Kubernetes manifests, and how much would be copied
+    Plan(plan::Plan),
 }
 
 impl Command {
@@ -49,6 +53,7 @@ impl Command {
             Self::Copy(command) => Box::pin(command.run()).await,
             Self::Verify(command) => command.run().await,
             Self::Explain(command) => command.run(),
+            Self::Plan(command) => Box::pin(command.run()).await,
         }
     }
 }
