@@ -19,6 +19,7 @@ mod ledger;
 mod metrics;
 mod namespaces;
 mod origins;
+mod pace;
 mod proofs;
 mod rights;
 mod rules;

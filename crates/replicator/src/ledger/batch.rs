@@ -15,7 +15,7 @@ use super::grant::{Finding, SourceName};
 use super::history::{self, Copied, Tallies};
 use super::places::{self, NewPlaces};
 use super::queue::{self, Turns};
-use super::record::{Demand, Record, Settlement};
+use super::record::{self, Demand, Record, Settlement};
 use super::store::Store;
 use super::work::{Ask, Owner, Ticket, Work};
 use super::{LedgerError, grants, rows};
@@ -32,6 +32,8 @@ const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) enum Action {
     /// A source is asked for.
     Want(Ask),
+    /// A person wants a source to be tried again.
+    Retry(ImageReference),
     /// A worker is free. It takes none of a registry of which this replicator has so many copies
     /// under way.
     Claim { most_of_one_registry: usize },
@@ -141,6 +143,7 @@ impl Batch<'_> {
         for action in actions {
             replies.push(match action {
                 Action::Want(ask) => self.want(ask).await?,
+                Action::Retry(source) => self.retry(source).await?,
                 Action::Settle { ticket, settlement, bytes_moved, .. } => {
                     self.settle(ticket, settlement, *bytes_moved).await?
                 }
@@ -152,7 +155,7 @@ impl Batch<'_> {
         let mut at_work = None;
         for (action, reply) in actions.iter().zip(&mut replies) {
             match action {
-                Action::Want(_) | Action::Settle { finding: None, .. } => {}
+                Action::Want(_) | Action::Retry(_) | Action::Settle { finding: None, .. } => {}
                 Action::Settle { ticket, finding: Some(finding), .. } => {
                     self.learn(&(&ticket.source).into(), finding.clone()).await?;
                 }
@@ -186,6 +189,7 @@ impl Batch<'_> {
             .iter()
             .filter_map(|action| match action {
                 Action::Want(ask) => Some(ask.source.clone()),
+                Action::Retry(source) => Some(source.clone()),
                 Action::Settle { ticket, .. } => Some(ticket.source.clone()),
                 _ => None,
             })
@@ -227,6 +231,24 @@ impl Batch<'_> {
         };
         self.change(before.as_ref(), after.clone());
         Ok(Ok(Some(Arc::new(after))))
+    }
+
+    async fn retry(&mut self, source: &ImageReference) -> Result<Reply, LedgerError> {
+        let Some(before) = self.records.get(source).cloned() else { return Ok(Ok(None)) };
+        let was_ahead = before.work.is_ahead();
+        if !was_ahead && self.room() == 0 {
+            return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
+        }
+        let (priority, registry) = (record::RETRIED, source.registry());
+        let namespace = &before.namespace;
+        let turn = self.turns.next(self.connection, priority, registry, namespace).await?;
+        match before.clone().retry(turn, self.now) {
+            None => Ok(Ok(Some(Arc::new(before)))),
+            Some(after) => {
+                self.change(Some(&before), after.clone());
+                Ok(Ok(Some(Arc::new(after))))
+            }
+        }
     }
 
     async fn settle(
