@@ -13,12 +13,14 @@ use sqlx::AnyConnection;
 
 use super::grant::{Finding, SourceName};
 use super::history::{self, Copied, Tallies};
+use super::moments::Moment;
 use super::places::{self, NewPlaces};
 use super::queue::{self, Turns};
 use super::record::{self, Demand, Record, Settlement};
 use super::store::Store;
+use super::uses::{self, Use};
 use super::work::{Ask, Owner, Ticket, Work};
-use super::{LedgerError, grants, rows};
+use super::{LedgerError, grants, moments, rows};
 use crate::clock::Timestamp;
 
 /// Records that come back into the queue in one transaction.
@@ -41,6 +43,8 @@ pub(super) enum Action {
     Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64, finding: Option<Finding> },
     /// A source said who may read it.
     Learn { source: SourceName, finding: Finding },
+    /// So many pods run these now; then all that runs is known up to that time, if one is given.
+    See { changes: Vec<(Use, u64)>, known_until: Option<Timestamp> },
     /// This replicator is alive, and writes down what it saw.
     Live { requests: Tallies, places: NewPlaces },
     /// This replicator ends: what it still holds is anybody's.
@@ -167,6 +171,7 @@ impl Batch<'_> {
                     *reply = Ok(self.claim(*most_of_one_registry, &mut at_work).await?);
                 }
                 Action::Learn { source, finding } => self.learn(source, finding.clone()).await?,
+                Action::See { changes, known_until } => self.see(changes, *known_until).await?,
                 Action::Live { requests, places } => {
                     history::put_requests(self.connection, requests).await?;
                     places::put_places(self.connection, places, self.now).await?;
@@ -361,6 +366,19 @@ impl Batch<'_> {
         grants::put(self.connection, source, &grants).await?;
         self.done.learned.push(source.clone());
         Ok(())
+    }
+
+    async fn see(
+        &mut self,
+        changes: &[(Use, u64)],
+        known_until: Option<Timestamp>,
+    ) -> Result<(), LedgerError> {
+        uses::put(self.connection, changes, self.now).await?;
+        match known_until {
+            // A clock that runs ahead must not tell of what nobody can have seen yet.
+            Some(at) => moments::put(self.connection, Moment::PodsKnown, at.min(self.now)).await,
+            None => Ok(()),
+        }
     }
 
     fn room(&self) -> u64 {

@@ -8,7 +8,7 @@
 //! gate        how many triggers may wait for the database at once, and for how long
 //! writer      the one writer of this process: what waits becomes one transaction
 //!   batch       that transaction
-//!     rows, queue, history, places, grants    its SQL
+//!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
 //! inventory     what people ask, past memory
 //! latency       how long the database takes
@@ -30,12 +30,14 @@ mod housekeeping;
 pub(crate) mod inventory;
 mod latency;
 mod memory;
+mod moments;
 mod places;
 mod queue;
 pub(crate) mod record;
 mod rows;
 mod store;
 mod url;
+pub(crate) mod uses;
 pub(crate) mod work;
 mod writer;
 
