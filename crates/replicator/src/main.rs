@@ -17,6 +17,7 @@ mod ledger;
 mod metrics;
 mod namespaces;
 mod origins;
+mod pace;
 mod proofs;
 mod rights;
 mod rules;
