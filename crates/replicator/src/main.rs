@@ -18,6 +18,7 @@ mod manifests;
 mod metrics;
 mod namespaces;
 mod origins;
+mod pace;
 mod proofs;
 mod rights;
 mod rules;
