@@ -163,6 +163,10 @@ impl Scene {
         format!("mirror/{}/{name}", self.source.host().replace(':', "_"))
     }
 
+    fn replica_of(&self, name: &str) -> String {
+        format!("{}/{}:v1", self.target.host(), self.replica(name))
+    }
+
     fn name(&self, image: &str) -> String {
         self.source.reference(&format!("{image}:v1")).to_string()
     }
@@ -245,7 +249,7 @@ async fn each_image_is_told_as_the_registries_have_it_and_nothing_is_changed() {
     assert!(reason(4).contains("has no image gone:v1"), "{}", reason(4));
     assert!(reason(5).contains("rule 'no' denies"), "{}", reason(5));
     assert!(reason(7).contains("no rule allows"), "{}", reason(7));
-    assert_eq!(plan["images"][2]["target"], target_of(&scene, "new"));
+    assert_eq!(plan["images"][2]["target"], scene.replica_of("new"));
     // The common layer of two images is copied once.
     let bytes = own_bytes(b"old") + own_bytes(b"new") + own_bytes(b"more") + b"base".len() as u64;
     let total = json!({"images": 8, "present": 1, "to_copy": 4, "refused": 3, "unknown": 1,
@@ -257,18 +261,30 @@ async fn each_image_is_told_as_the_registries_have_it_and_nothing_is_changed() {
     assert!(methods.iter().all(|method| [Method::GET, Method::HEAD].contains(method)));
 }
 
-fn target_of(scene: &Scene, name: &str) -> Value {
-    json!(format!("{}/{}:v1", scene.target.host(), scene.replica(name)))
+#[tokio::test]
+async fn people_are_told_the_same_in_lines() {
+    let scene = Scene::new().await;
+    let names = ["there", "old", "new", "gone", "denied"].map(|name| scene.name(name));
+    let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let replica = scene.replica_of("there");
+    names.extend([replica.as_str(), "no\u{1b}[2Jimage"]);
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_image-replicator"));
+    command.args(["--log", "error", "plan", "--config"]).arg(scene.config());
+    let output = command.arg(scene.pods("shop", &names)).output().await.unwrap();
+    let told = String::from_utf8(output.stdout).unwrap();
+    let told = told.replace(&scene.source.host().replace(':', "_"), "SOURCE_PORT");
+    let told = told.replace(&scene.source.host(), "SOURCE").replace(&scene.target.host(), "TARGET");
+    insta::assert_snapshot!(told);
 }
 
 #[tokio::test]
 async fn a_reference_into_the_target_is_told_as_what_it_is_a_replica_of() {
     let scene = Scene::new().await;
-    let replica = target_of(&scene, "there");
-    let (exit, plan) = scene.plan("shop", &[replica.as_str().unwrap()], &[]).await;
+    let replica = scene.replica_of("there");
+    let (exit, plan) = scene.plan("shop", &[&replica], &[]).await;
     assert_eq!((exit, told(&plan)), (0, vec![("present", Some(0), Some("some"))]));
     let image = &plan["images"][0];
-    assert_eq!((&image["image"], &image["target"]), (&replica, &replica));
+    assert_eq!((&image["image"], &image["target"]), (&json!(replica), &json!(replica)));
     assert_eq!(image["source"], scene.name("there"));
 }
 

@@ -11,7 +11,7 @@ use super::{Exit, Failure};
 use crate::manifests::Manifests;
 
 /// How much is read. Charts render to a few MiB; a dump of all objects of a large cluster has tens.
-const MAX_BYTES: u64 = 64 * 1024 * 1024;
+const MAX_MANIFEST_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What stands for standard input.
 const STANDARD_INPUT: &str = "-";
@@ -46,11 +46,11 @@ impl ManifestArgs {
         };
         let mut text = String::new();
         // One byte more tells that there is more.
-        let length = input.take(MAX_BYTES + 1).read_to_string(&mut text)?;
-        if length as u64 > MAX_BYTES {
+        let length = input.take(MAX_MANIFEST_BYTES + 1).read_to_string(&mut text)?;
+        if length as u64 > MAX_MANIFEST_BYTES {
             return Err(io::Error::other(format!(
                 "it has more than {} MiB: divide it",
-                MAX_BYTES / 1024 / 1024
+                MAX_MANIFEST_BYTES / 1024 / 1024
             )));
         }
         Ok(text)

@@ -25,7 +25,7 @@ use crate::status::documents::{
 };
 
 /// The most images that the replicator takes by one request.
-const MAX_IMAGES: usize = 1_000;
+const MAX_IMAGES_AT_ONCE: usize = 1_000;
 
 /// How often it is looked how far the copies are: a small one takes a second.
 const LOOK: Duration = Duration::from_secs(1);
@@ -84,7 +84,7 @@ impl Prewarm {
         let api = self.server.api()?;
         let (wishes, mut images) = wishes(&manifests);
         for (namespace, sources) in wishes {
-            for sources in sources.chunks(MAX_IMAGES) {
+            for sources in sources.chunks(MAX_IMAGES_AT_ONCE) {
                 images.extend(ask(&api, &namespace, sources).await?);
             }
         }
@@ -172,7 +172,7 @@ async fn wait(api: &Api, images: Vec<Image>) -> Result<Vec<Image>, Failure> {
 
 impl Image {
     fn is_settled(&self) -> bool {
-        self.error.is_some() || matches!(self.state, Some(State::Present | State::Stale))
+        self.error.is_some() || self.state.is_some_and(State::is_there)
     }
 
     /// Finds out how it stands now. That it failed counts once nobody tries again.

@@ -33,9 +33,12 @@ pub(crate) struct ReadError {
 
 /// The objects of a text, in their order.
 pub(crate) fn read(text: &str) -> Result<Vec<Object>, ReadError> {
-    // Some of what JSON may have YAML may not, and the other way round.
+    // Some of what JSON may have YAML may not, and the other way round. The one by which more of
+    // it can be read tells what is wrong.
     let documents = match text.trim_start().starts_with('{') {
-        true => read_json(text).or_else(|_| read_yaml(text)),
+        true => read_json(text).or_else(|json| {
+            read_yaml(text).map_err(|yaml| if json.document < yaml.document { yaml } else { json })
+        }),
         false => read_yaml(text),
     }?;
     let mut objects = Vec::new();
@@ -139,6 +142,10 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_unit<E: Error>(self) -> Result<Document, E> {
+        Ok(Document(None))
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Document, E> {
         Ok(Document(None))
     }
 
