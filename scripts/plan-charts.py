@@ -20,6 +20,10 @@ GROUPS = {
 }
 
 
+# PyYAML takes a `=` for a type of YAML 1.1 that it cannot read.
+yaml.SafeLoader.yaml_implicit_resolvers.pop("=", None)
+
+
 def objects(value):
     """The objects of a document, lists taken apart."""
     if not value:
@@ -71,15 +75,15 @@ def names(image, text):
 def main(name, file, namespace, plan_file, url):
     with open(plan_file, encoding="utf-8") as read:
         plan = json.load(read)
-    planned, by_shape = {}, 0
+    planned = {}
     for image in plan["images"]:
         for by in image["named_by"]:
             key = (by["kind"], by["namespace"], by["name"])
-            planned.setdefault(key, []).append(image["target"])
+            planned.setdefault(key, []).append(image["target"] or image["image"])
     known = [image["image"] for image in plan["images"] + plan["mentions"]]
     with open(file, encoding="utf-8") as read:
         found = [one for document in yaml.safe_load_all(read) for one in objects(document)]
-    asked = 0
+    asked = places = 0
     for value in found:
         metadata = value.get("metadata") or {}
         own = metadata.get("namespace") or namespace
@@ -90,17 +94,20 @@ def main(name, file, namespace, plan_file, url):
             by_policy, by_plan = rewritten(value, group, own, url), planned.pop(key, [])
             if sorted(by_policy) != sorted(by_plan):
                 sys.exit(f"{name}, {key}: the policy has {by_policy}, plan has {by_plan}")
+            places += len(by_plan)
         for part, field in value.items():
             for text in texts(field) if part not in ("metadata", "status") else ():
                 if not any(names(image, text) for image in known):
                     sys.exit(f"{name}, {key}: plan does not have {text}")
+    if not planned and not asked:
+        sys.exit(f"{name}: nothing in it has pods")
     by_shape = sum(len(targets) for targets in planned.values())
     if planned and any(GROUPS.get(kind) is not None for kind, _, _ in planned):
         sys.exit(f"{name}: plan names objects that are not there: {list(planned)}")
     print(
-        f"{name}: {len(found)} objects, {asked} of them with pods; {plan['total']['images']} images, "
-        f"the same as the policy rewrites; {by_shape} places in pods of custom resources, "
-        f"{len(plan['mentions'])} images named elsewhere"
+        f"{name}: {len(found)} objects, {plan['total']['images']} images; {asked} objects with pods, "
+        f"in which plan and policy name the same in {places} places; {by_shape} places in pods of "
+        f"custom resources; {len(plan['mentions'])} images named elsewhere"
     )
 
 

@@ -117,7 +117,7 @@ async fn a_plan_names_what_the_policy_rewrites_object_by_object() {
         assert_eq!(by_plan, by_policy, "{}", file.display());
         images += plan["images"].as_array().unwrap().len();
     }
-    assert_eq!(images, 19);
+    assert_eq!(images, 17);
 }
 
 #[tokio::test]

@@ -9,20 +9,18 @@ use std::time::Duration;
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
 use indicatif::{ProgressBar, ProgressStyle};
-use protocol::{ImageReference, Namespace, RefusalCode};
+use protocol::{ImageReference, Namespace};
 use serde::Serialize;
 
 use super::manifests::ManifestArgs;
 use super::output::Output;
-use super::server::{Api, KeeperArgs};
+use super::server::{Api, AskError, KeeperArgs};
 use super::table::{Cell, Table};
 use super::words::{BAD, state};
 use super::{Exit, Failure};
 use crate::ledger::record::State;
 use crate::manifests::Manifests;
-use crate::status::documents::{
-    self, ErrorBody, ImageDetails, PrewarmedImage, Work,
-};
+use crate::status::documents::{self, ErrorBody, ImageDetails, PrewarmedImage, Work};
 
 /// The most images that the replicator takes by one request.
 const MAX_IMAGES_AT_ONCE: usize = 1_000;
@@ -127,26 +125,20 @@ async fn ask(
     namespace: &Namespace,
     sources: &[ImageReference],
 ) -> Result<Vec<Image>, Failure> {
-    let wish =
-        documents::Prewarm { namespace: namespace.to_string(), sources: sources.to_vec() };
+    let wish = documents::Prewarm { namespace: namespace.to_string(), sources: sources.to_vec() };
     let prewarmed: documents::Prewarmed = api.post("api/v1/prewarm", &wish).await?;
-    let image = |PrewarmedImage { source, target, state, error }| Image {
-        namespace: namespace.to_string(),
-        source: ImageReference::to_string(&source),
-        target,
-        state: state.and_then(|state: String| State::parse(&state)),
-        exit: error.as_ref().map_or(Exit::Done, |error: &ErrorBody| exit_for(error.code)),
-        error: error.map(|error| error.message),
+    let image = |PrewarmedImage { source, target, state, error }| {
+        let refused = error.map(|ErrorBody { code, message }| AskError::Refused { code, message });
+        Image {
+            namespace: namespace.to_string(),
+            source: source.to_string(),
+            target,
+            state: state.as_deref().and_then(State::parse),
+            exit: refused.as_ref().map_or(Exit::Done, AskError::exit),
+            error: refused.map(|refused| refused.to_string()),
+        }
     };
     Ok(prewarmed.images.into_iter().map(image).collect())
-}
-
-/// Whether trying again helps, where the replicator does not take an image.
-fn exit_for(code: RefusalCode) -> Exit {
-    match code {
-        RefusalCode::Malformed | RefusalCode::NotFound | RefusalCode::Denied => Exit::Refused,
-        _ => Exit::Failed,
-    }
 }
 
 /// Waits until each image is there, or has failed.

@@ -108,10 +108,9 @@ impl Document {
         Self { total: Total::of(&images), mentions: mentions.collect(), images }
     }
 
-    /// What the process ends with: what will not pass before what may.
+    /// What the process ends with.
     pub(crate) fn exit(&self) -> Exit {
-        let has = |exit| self.images.iter().any(|image| image.exit == exit);
-        [Exit::Refused, Exit::Failed].into_iter().find(|exit| has(*exit)).unwrap_or(Exit::Done)
+        Exit::of_all(self.images.iter().map(|image| image.exit))
     }
 }
 

@@ -2,11 +2,11 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use anstyle::{AnsiColor, Effects, Style};
-use indicatif::HumanBytes;
+use anstyle::Style;
 
 use super::{Document, Image, Mention, State, Total};
 use crate::commands::table::printable;
+use crate::commands::words::{BAD, DOUBTFUL, GOOD, HEAD, size};
 use crate::manifests::NamedBy;
 
 /// ```text
@@ -36,13 +36,12 @@ impl Display for Document {
 
 impl Display for Image {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let bold = Style::new().effects(Effects::BOLD);
-        writeln!(f, "{bold}{}{bold:#}", printable(&self.image))?;
+        writeln!(f, "{HEAD}{}{HEAD:#}", printable(&self.image))?;
         let style = self.state.style();
         write!(f, "  state     {style}{}{style:#}", self.state)?;
         match (self.to_copy_bytes, self.size_bytes, &self.reason) {
-            (Some(bytes), Some(size), _) => {
-                write!(f, ": {} to copy, of {}", HumanBytes(bytes), HumanBytes(size))?;
+            (Some(to_copy), Some(all), _) => {
+                write!(f, ": {} to copy, of {}", size(to_copy), size(all))?;
             }
             (_, _, Some(reason)) => write!(f, ": {}", printable(reason))?,
             _ => {}
@@ -69,9 +68,9 @@ impl Display for Image {
 impl State {
     fn style(self) -> Style {
         match self {
-            Self::Present => AnsiColor::Green.on_default(),
-            Self::Outdated | Self::Missing => AnsiColor::Yellow.on_default(),
-            Self::Refused | Self::Unknown => AnsiColor::Red.on_default(),
+            Self::Present => GOOD,
+            Self::Outdated | Self::Missing => DOUBTFUL,
+            Self::Refused | Self::Unknown => BAD,
             Self::NotAsked => Style::new(),
         }
     }
@@ -108,7 +107,7 @@ impl Display for Total {
         let plural = if images == 1 { "" } else { "s" };
         let least = if unknown > 0 { "at least " } else { "" };
         write!(f, "{images} image{plural}: ")?;
-        write!(f, "{to_copy} to copy, {least}{}", HumanBytes(to_copy_bytes))?;
+        write!(f, "{to_copy} to copy, {least}{}", size(to_copy_bytes))?;
         for (number, word) in [(present, "present"), (refused, "refused"), (unknown, "unknown")] {
             if number > 0 {
                 write!(f, ", {number} {word}")?;
