@@ -77,15 +77,17 @@ struct Mention {
     named_by: NamedBy,
 }
 
-/// The sum, of each image once.
+/// The sum, of each image once: it is one of those that follow.
 #[derive(Debug, Serialize)]
 struct Total {
     images: usize,
     present: usize,
     to_copy: usize,
     refused: usize,
-    /// Those of which a registry did not say enough.
+    /// Those of which a registry did not say enough, or that their source does not have.
     unknown: usize,
+    /// Those that are allowed, and nobody was asked about.
+    not_asked: usize,
     /// Bytes that the target has not, of each layer once; of those images alone that are known.
     to_copy_bytes: u64,
 }
@@ -186,10 +188,11 @@ impl Total {
         let missing: BTreeMap<_, _> = images.iter().flat_map(|image| &image.missing).collect();
         Self {
             images: count(|_| true),
-            present: count(|image| image.state == State::Present),
-            to_copy: count(|image| matches!(image.state, State::Missing | State::Outdated)),
+            present: count(|image| image.state == State::Present && image.reason.is_none()),
+            to_copy: count(|image| image.digest.is_some()),
             refused: count(|image| image.state == State::Refused),
             unknown: count(|image| image.state != State::Refused && image.reason.is_some()),
+            not_asked: count(|image| image.state == State::NotAsked),
             to_copy_bytes: missing.into_values().sum(),
         }
     }

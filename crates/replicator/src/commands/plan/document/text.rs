@@ -100,14 +100,17 @@ impl Display for Who<'_> {
     }
 }
 
-/// `3 images: 1 to copy, at least 71.2 MiB; 1 refused, 1 unknown`
+/// `3 images: 1 to copy, at least 71.20 MiB, 1 refused, 1 unknown`
 impl Display for Total {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self { images, present, to_copy, refused, unknown, to_copy_bytes } = *self;
+        let Self { images, present, to_copy, refused, unknown, not_asked, to_copy_bytes } = *self;
         let plural = if images == 1 { "" } else { "s" };
         let least = if unknown > 0 { "at least " } else { "" };
         write!(f, "{images} image{plural}: ")?;
-        write!(f, "{to_copy} to copy, {least}{}", size(to_copy_bytes))?;
+        match not_asked {
+            0 => write!(f, "{to_copy} to copy, {least}{}", size(to_copy_bytes))?,
+            _ => write!(f, "{not_asked} allowed")?,
+        }
         for (number, word) in [(present, "present"), (refused, "refused"), (unknown, "unknown")] {
             if number > 0 {
                 write!(f, ", {number} {word}")?;
