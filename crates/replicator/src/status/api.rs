@@ -84,6 +84,11 @@ pub(super) async fn images(
 }
 
 impl Status {
+    /// The source that people mean: they may have a replica's reference, from a pod.
+    fn source_of(&self, image: ImageReference) -> ImageReference {
+        self.front.target.source_of(&image).unwrap_or(image)
+    }
+
     /// A page of the inventory.
     pub(super) async fn images(&self, query: &ImagesQuery) -> Result<Images, Problem> {
         let (filter, limit) = (query.filter()?, query.limit()?);
@@ -94,7 +99,7 @@ impl Status {
     }
 }
 
-/// Which image is asked for.
+/// Which image is asked for: by its source, or by its replica.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct ImageQuery {
     source: String,
@@ -105,10 +110,11 @@ pub(super) async fn image(
     State(status): State<Status>,
     Query(query): Query<ImageQuery>,
 ) -> Answer<ImageDetails> {
-    let source: ImageReference = query
+    let image: ImageReference = query
         .source
         .parse()
         .map_err(|error| Problem::new(RefusalCode::Malformed, format!("source: {error}")))?;
+    let source = status.source_of(image);
     match status.ledger.image(&source).await? {
         Some(details) => Ok(Json(ImageDetails::from(&details))),
         None => Err(nobody_asked(&source)),
@@ -121,6 +127,7 @@ pub(super) async fn retry(
     Authorized: Authorized,
     Body(Retry { source }): Body<Retry>,
 ) -> Answer<Retried> {
+    let source = status.source_of(source);
     match status.ledger.retry(&source).await? {
         Some(record) => {
             tracing::info!(%source, "a person wants it to be tried again");
@@ -165,7 +172,7 @@ fn parse_namespace(name: &str) -> Result<Namespace, Problem> {
 }
 
 fn nobody_asked(source: &ImageReference) -> Problem {
-    let message = format!("nobody has asked for {source} yet; the reference has to be its source");
+    let message = format!("nobody has asked for {source} yet");
     Problem::new(RefusalCode::NotFound, message)
 }
 
