@@ -11,13 +11,12 @@ use testkit::{Image, ScriptedRegistry};
 
 use support::{Home, Process};
 
-const TOKEN: &str = "a-token-that-nobody-guesses";
-
 /// A replicator that takes wishes from whom has the token, and what it copies from and to.
 struct Scene {
     source: ScriptedRegistry,
     target: ScriptedRegistry,
     home: Home,
+    token: PathBuf,
     _process: Process,
 }
 
@@ -28,15 +27,12 @@ impl Scene {
             source.push(&Image::new(&[name.as_bytes()]), name, "v1");
         }
         let home = Home::new(&source, &target, None);
-        let token = home.config().with_file_name("token");
-        std::fs::write(&token, TOKEN).unwrap();
+        let token = home.add_token("a-token-that-nobody-guesses");
         let config = std::fs::read_to_string(home.config()).unwrap();
-        let config = config
-            .replace("status:\n", &format!("status:\n  token: {}\n", token.display()))
-            .replace("rules:\n", "rules:\n- name: no\n  sources: '*/denied'\n  deny: true\n");
-        std::fs::write(home.config(), config).unwrap();
+        let deny = "rules:\n- name: no\n  sources: '*/denied'\n  deny: true\n";
+        std::fs::write(home.config(), config.replace("rules:\n", deny)).unwrap();
         let process = home.start(&[]).await;
-        Self { source, target, home, _process: process }
+        Self { source, target, home, token, _process: process }
     }
 
     fn name(&self, image: &str) -> String {
@@ -116,16 +112,13 @@ async fn each_namespace_s_images_are_copied_and_waited_for() {
 async fn without_waiting_the_images_are_queued_and_without_the_token_nothing_is() {
     let scene = Scene::new().await;
     let one = scene.name("one");
-    let config = std::fs::read_to_string(scene.home.config()).unwrap();
-    let listen = config.lines().filter_map(|line| line.strip_prefix("  listen: ")).nth(1).unwrap();
-    let server = format!("http://{listen}");
+    let server = format!("http://127.0.0.1:{}", scene.home.status_port());
     let (exit, told) = scene.prewarm(&[("shop", &one)], &["--server", &server]).await;
     assert_eq!(exit, 2, "{told}");
     assert!(told.as_str().unwrap().contains("--token-file"), "{told}");
     assert!(!scene.is_there("one"));
 
-    let token = scene.home.config().with_file_name("token");
-    let more = ["--server", &server, "--token-file", token.to_str().unwrap()];
+    let more = ["--server", &server, "--token-file", scene.token.to_str().unwrap()];
     let (exit, told) = scene.prewarm(&[("shop", &one)], &more).await;
     assert_eq!((exit, &told["images"][0]["state"]), (0, &json!("copying")), "{told}");
     let there = async || scene.is_there("one").then_some(());

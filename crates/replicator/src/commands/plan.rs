@@ -37,7 +37,11 @@ pub(crate) struct Plan {
 const EXITS: &str = "\
 Ends with 0 when all images are allowed, 3 when the rules or a registry refuse one or its source
 has no such image, 1 when a registry could not be asked and trying again may help.
-Registries are read only: nothing is copied, and no replicator is told.";
+Registries are read only: nothing is copied, and no replicator is told.
+
+Example:
+  helm template shop ./shop --namespace shop |
+    image-replicator plan - --namespace shop --config config.yaml";
 
 impl Plan {
     /// Finds the images, holds them against the rules, and asks registries.

@@ -52,7 +52,8 @@ will be copied (with --wait: are there), 3 when one is refused, 1 when one faile
 may help. Interrupted, it leaves the copies to go on.
 
 Example:
-  helm template shop ./shop --namespace shop | image-replicator prewarm - --namespace shop --wait";
+  helm template shop ./shop --namespace shop |
+    image-replicator prewarm - --namespace shop --wait --token-file token";
 
 /// What became of the images.
 #[derive(Debug, Serialize)]
