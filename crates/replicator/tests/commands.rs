@@ -33,15 +33,17 @@ struct Scene {
     present: String,
     replica: String,
     absent: String,
+    image: Image,
     source: ScriptedRegistry,
-    _target: ScriptedRegistry,
+    target: ScriptedRegistry,
     _process: Process,
 }
 
 impl Scene {
     async fn begin() -> Self {
         let (source, target) = (ScriptedRegistry::start().await, ScriptedRegistry::start().await);
-        source.push(&Image::new(&[b"layer"]), "app", "v1");
+        let image = Image::new(&[b"layer"]);
+        source.push(&image, "app", "v1");
         let home = Home::new(&source, &target, None);
         let token = home.add_token("a-token-that-nobody-guesses");
         let process = home.start(&[]).await;
@@ -57,8 +59,9 @@ impl Scene {
             present,
             replica,
             absent,
+            image,
             source,
-            _target: target,
+            target,
             _process: process,
         };
         let counts = async || {
@@ -217,6 +220,10 @@ async fn exit_codes_are_as_documented() {
         assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
         assert_eq!(said.is_empty(), code == 0, "{args:?}: {said}");
     }
+    let (_, repository) = replica.trim_end_matches(":v1").split_once('/').unwrap();
+    scene.target.lose_blob(repository, &scene.image.blobs[1].0);
+    let damaged = ran(&["verify", "--config", config, replica]);
+    assert_eq!(damaged.status.code(), Some(4), "{}", text(&damaged.stdout));
 }
 
 #[test]
