@@ -1,6 +1,8 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
 //! write manifests, children first; then what refers to them; set tags last.
 
+pub(crate) mod estimate;
+
 use std::sync::{Arc, Mutex};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! copier      the algorithm: resolve, compare, read the graph, move blobs, write manifests
+//!   estimate  what it would bring, without bringing it
 //!   scope     what of an image travels
 //!     platform   as people write them, and as an index states them
 //!   graph     the source's manifests, read down to the blobs that they name
@@ -55,6 +56,7 @@ mod transfer;
 mod verify;
 mod write;
 
+pub use copier::estimate::{Brings, Estimate};
 pub use copier::{Copier, Job, Outcome};
 pub use creations::Repositories;
 pub use error::CopyError;

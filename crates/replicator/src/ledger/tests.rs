@@ -8,6 +8,7 @@ mod queue;
 mod random;
 mod replicators;
 mod upgrade;
+mod uses;
 
 use testkit::Postgres;
 
