@@ -159,14 +159,7 @@ def busy(browser, url, folder):
 def quiet(browser, url, folder, ledger, token):
     browser.open(url)
     until("the page is live", lambda: browser.text("#connection") == "Live")
-    rows = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True).execute(
-        "SELECT state, COUNT(*) FROM replicas GROUP BY state").fetchall()
-    held = dict.fromkeys(("present", "stale", "failed", "refused"), 0) | dict(rows)
-    with urllib.request.urlopen(url + "api/v1/overview") as reply:
-        told = json.load(reply)["counts"]
-    shown = figures(browser)
-    for state, count in held.items():
-        assert (shown[state], told[state]) == (count, count), (state, shown, told, held)
+    held = until("the same figures on the page, of the API and in the ledger", lambda: agreed(browser, url, ledger))
     print("figures on the page, of the API and in the ledger:", held)
     assert browser.run("return document.title") == "Image Replicator", "a stranger's script ran"
     assert "<script>" in browser.text("#failed tbody"), "the stranger's words are not shown as text"
@@ -180,6 +173,20 @@ def quiet(browser, url, folder, ledger, token):
     browser.picture(f"{folder}/without-script.png")
     browser.chrome("Emulation.setScriptExecutionDisabled", value=False)
     assert browser.count("#inventory tbody tr") == held["refused"], "without a script the page says less"
+
+
+def agreed(browser, url, ledger):
+    """How many sources there are in each state, if all three say the same; a failed copy is tried
+    again now and then, so they may differ for a moment."""
+    rows = sqlite3.connect(f"file:{ledger}?mode=ro", uri=True).execute(
+        "SELECT state, COUNT(*) FROM replicas GROUP BY state").fetchall()
+    held = dict.fromkeys(("present", "stale", "failed", "refused"), 0) | dict(rows)
+    with urllib.request.urlopen(url + "api/v1/overview") as reply:
+        told = json.load(reply)["counts"]
+    shown = figures(browser)
+    states = ("present", "stale", "failed", "refused")
+    agree = all(shown[state] == told[state] == held[state] for state in states)
+    return held if agree and sum(told.values()) == sum(held.values()) else None
 
 
 def retry(browser, ledger, token):

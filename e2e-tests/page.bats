@@ -14,8 +14,9 @@ LEDGER=sqlite
 PICTURES="$ROOT/target/page"
 
 setup_file() {
-    command -v chromium >/dev/null && command -v chromedriver >/dev/null ||
+    if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
         skip "chromium and chromedriver are not installed: just page installs them"
+    fi
     work_begin
     # So slow that people see bars, and so far away that copies go on while they look.
     start_source_and_target

@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """A registry on loopback, by plain HTTP, that is no help: limited-registry.py PORT.
 
-Images of `hostile/` are not there, and its words about that are HTML. For all others it says that
-there were too many requests, that none is left of a hundred, and to wait for half a minute.
+Images of `hostile/` are there and not given to anybody, and its words about that are HTML. For all
+others it says that there were too many requests, that none is left of a hundred, and to wait for
+half a minute.
 """
 
 import http.server
 import json
 import sys
 
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 HOSTILE = '</td><script>document.title = "taken over"</script><img src=x onerror="alert(1)">'
 
 
@@ -16,13 +18,16 @@ class Registry(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self):
-        if "/hostile/" in self.path:
-            self.answer(404, "MANIFEST_UNKNOWN", HOSTILE, {})
-        elif self.path == "/v2/":
+        if self.path == "/v2/":
             self.answer(200, "", "", {})
+        elif "/hostile/" in self.path and self.command == "HEAD":
+            digest = {"Docker-Content-Digest": f"sha256:{'0' * 64}"}
+            self.answer(200, "", "", {"Content-Type": MANIFEST, **digest})
+        elif "/hostile/" in self.path:
+            self.answer(403, "DENIED", HOSTILE, {})
         else:
-            limit = {"Retry-After": "30", "RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}
-            self.answer(429, "TOOMANYREQUESTS", "you have reached your pull rate limit", limit)
+            limit = {"RateLimit-Limit": "100;w=21600", "RateLimit-Remaining": "0;w=21600"}
+            self.answer(429, "TOOMANYREQUESTS", "you have reached your pull rate limit", {"Retry-After": "30", **limit})
 
     do_HEAD = do_GET
 

@@ -58,7 +58,7 @@ pub(super) async fn askers(
         format!(
             "SELECT source, namespace FROM (SELECT source, namespace FROM requests \
              WHERE source = {place} GROUP BY source, namespace ORDER BY namespace \
-             LIMIT {NAMESPACES}) AS some"
+             LIMIT {NAMESPACES}) AS found"
         )
     };
     let mut known = HashMap::<String, Vec<String>>::new();
@@ -78,7 +78,7 @@ pub(super) async fn asked(
             "SELECT source, MIN(first_at_ms) AS first_at_ms, MAX(last_at_ms) AS last_at_ms FROM \
              (SELECT source, first_at_ms, last_at_ms FROM requests WHERE source = {place} UNION ALL \
              SELECT source, first_at_ms, last_at_ms FROM requests_before WHERE source = {place}) \
-             AS some GROUP BY source"
+             AS found GROUP BY source"
         )
     };
     let rows = of_each(connection, sources, sql).await?;

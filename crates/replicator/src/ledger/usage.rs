@@ -49,7 +49,7 @@ impl Usage {
         let is_whole = known_until.is_some_and(|until| now - until <= PICTURE_BELIEVED);
         let mut usage = Self { is_whole, ..Self::default() };
         let sql = format!(
-            "SELECT image, namespace, SUM(pods) AS pods FROM uses WHERE pods > 0 \
+            "SELECT image, namespace, CAST(SUM(pods) AS BIGINT) AS pods FROM uses WHERE pods > 0 \
              GROUP BY image, namespace LIMIT {MOST_USES}"
         );
         for row in sqlx::query::<Any>(AssertSqlSafe(sql)).fetch_all(connection).await? {

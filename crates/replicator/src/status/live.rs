@@ -2,7 +2,7 @@
 //! text to maud, which escapes it.
 
 use maud::{Markup, html};
-use protocol::ImageReference;
+use protocol::{ImageReference, RefusalCode};
 
 use super::documents::{
     Copying, Failed, Health, Overview, Quota, RegistryHealth, Transfer, Waiting,
@@ -172,7 +172,10 @@ fn reason(failed: &Failed) -> Markup {
         @match &failed.failure {
             Some(failure) => {
                 span class={ "badge " (failed.state.as_str()) } { (failed.state.as_str()) }
-                " " (failure.code.as_str()) ", " (failure.side) ": "
+                " "
+                // The badge says as much.
+                @if failure.code != RefusalCode::Failed { (failure.code.as_str()) ", " }
+                (failure.side) ": "
                 span.message { (failure.message) }
             },
             None => (NOTHING),

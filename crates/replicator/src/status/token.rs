@@ -168,7 +168,9 @@ mod tests {
     fn a_token_is_long_and_fits_into_a_header() {
         let token = Token::parse("  0123456789abcdef\n").unwrap();
         assert!(token.is(b"0123456789abcdef"));
-        assert!(!token.is(b"0123456789abcdeF") && !token.is(b"") && !token.is(b"0123456789abcdef "));
+        assert!(
+            !token.is(b"0123456789abcdeF") && !token.is(b"") && !token.is(b"0123456789abcdef ")
+        );
         assert_eq!(Token::parse("0123456789abcde").err(), Some(TokenError::Short));
         assert_eq!(Token::parse("").err(), Some(TokenError::Short));
         for illegal in ["0123456789 abcdef", "0123456789\nabcdef", "0123456789äbcdef"] {
