@@ -89,7 +89,7 @@ class Browser:
         self.call("POST", f"/element/{self.find(selector)}/click", {})
 
     def chrome(self, command, **parameters):
-        self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": parameters})
 
     def prefer(self, scheme):
         features = [{"name": "prefers-color-scheme", "value": scheme}]
@@ -100,7 +100,9 @@ class Browser:
                     deviceScaleFactor=1, mobile=width < 600)
 
     def picture(self, path):
-        pathlib.Path(path).write_bytes(base64.b64decode(self.call("GET", "/screenshot", None)))
+        """The whole page, beyond what the window shows."""
+        picture = self.chrome("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+        pathlib.Path(path).write_bytes(base64.b64decode(picture["data"]))
 
     def complaints(self):
         """What the browser's log has of errors since it was last asked."""

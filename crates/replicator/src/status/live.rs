@@ -20,8 +20,8 @@ pub(super) fn sections(overview: &Overview, has_token: bool) -> [(&'static str, 
         ("summary", summary(overview)),
         ("troubles", troubles(overview)),
         ("copying", copying(overview)),
-        ("waiting", waiting(overview)),
         ("failed", failed(&overview.failed, overview.totals.failed, overview.now_ms, has_token)),
+        ("waiting", waiting(overview)),
         ("stale", stale(overview, has_token)),
         ("registries", registries(&overview.registries)),
     ]
@@ -98,7 +98,11 @@ fn rate(transfer: Option<&Transfer>) -> String {
 
 fn left(transfer: Option<&Transfer>) -> String {
     let left_ms = transfer.and_then(|transfer| transfer.left_ms);
-    left_ms.map_or_else(|| NOTHING.to_owned(), |left_ms| format!("about {}", duration(left_ms)))
+    match left_ms {
+        None => NOTHING.to_owned(),
+        Some(0..1_000) => "a moment".to_owned(),
+        Some(left_ms) => format!("about {}", duration(left_ms)),
+    }
 }
 
 fn waiting(overview: &Overview) -> Markup {

@@ -69,8 +69,8 @@ fn document(
     };
     let titles = [
         ("copying", "Copying"),
-        ("waiting", "Waiting"),
         ("failed", "Failed"),
+        ("waiting", "Waiting"),
         ("stale", "Stale"),
         ("registries", "Registries"),
     ];

@@ -12,6 +12,9 @@ use crate::ledger::rows::{self, places};
 use crate::ledger::usage::{Outside, Usage};
 use crate::ledger::{LedgerError, contents, looks};
 
+/// Sources that are read at once at least, of which some may not be meant.
+const LEAST_STEP: u32 = 100;
+
 /// At most `limit` images after `after`.
 pub(super) async fn page(
     connection: &mut AnyConnection,
@@ -115,10 +118,11 @@ async fn rest(
         return Ok(found);
     }
     let mut after = after.to_owned();
+    let step = u32::try_from(limit).unwrap_or(MAX_PAGE).clamp(LEAST_STEP, MAX_PAGE);
     loop {
         let (condition, values) = filter.condition(&after, &[]);
-        let records = rows::list(connection, &condition, &values, MAX_PAGE).await?;
-        let is_last = records.len() < MAX_PAGE as usize;
+        let records = rows::list(connection, &condition, &values, step).await?;
+        let is_last = records.len() < step as usize;
         after = records.last().map(|last| last.source.to_string()).unwrap_or_default();
         found.extend(records.into_iter().filter(is_meant).take(limit - found.len()));
         if is_last || found.len() == limit {
