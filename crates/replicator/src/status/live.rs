@@ -265,9 +265,9 @@ pub(super) fn list<const N: usize>(
                     tr role="row" { @for column in columns { th scope="col" role="columnheader" { (column) } } }
                 }
                 tbody role="rowgroup" {
-                    @for row in &rows {
+                    @for row in rows {
                         tr role="row" {
-                            @for (cell, column) in row.iter().zip(columns) {
+                            @for (cell, column) in row.into_iter().zip(columns) {
                                 td role="cell" data-label=(column) { div { (cell) } }
                             }
                         }
@@ -336,7 +336,7 @@ mod tests {
             since_ms: 0,
             progress,
         };
-        let begun = Transfer { bytes_total: 0, left_ms: None, ..progress.clone() };
+        let begun = Transfer { bytes_total: 0, left_ms: None, ..progress };
         let copying = vec![copying(Some(progress)), copying(Some(begun)), copying(None)];
         let overview = Overview { copying, now_ms: 180_000, ..Overview::default() };
         insta::assert_snapshot!(part(&overview, "copying", true));

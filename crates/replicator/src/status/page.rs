@@ -52,13 +52,13 @@ pub(super) async fn page(
 ) -> Result<Html<String>, Problem> {
     let query = ImagesQuery { limit: Some(ROWS), ..query };
     let (overview, images) = (status.overview().await?, status.images(&query).await);
-    Ok(Html(document(&overview, &query, images, status.keeper.has_token()).into_string()))
+    Ok(Html(document(&overview, &query, images.as_ref(), status.keeper.has_token()).into_string()))
 }
 
 fn document(
     overview: &Overview,
     query: &ImagesQuery,
-    images: Result<Images, Problem>,
+    images: Result<&Images, &Problem>,
     has_token: bool,
 ) -> Markup {
     let sections = live::sections(overview, has_token);
@@ -113,7 +113,7 @@ fn document(
                     section #inventory aria-labelledby="title-inventory" {
                         h2 #title-inventory { "Inventory" }
                         (search(query))
-                        @match &images {
+                        @match images {
                             Ok(images) => (inventory(images, query, overview.now_ms)),
                             Err(problem) => p.trouble role="alert" { (problem.message()) },
                         }
@@ -180,15 +180,15 @@ fn inventory(images: &Images, query: &ImagesQuery, now_ms: i64) -> Markup {
                 }
             },
             names(&one.namespaces),
-            known(one.size_bytes, |bytes| size(*bytes)),
+            known(one.size_bytes.as_ref(), |bytes| size(*bytes)),
             known(one.platforms.as_ref(), |platforms| match platforms.as_slice() {
                 [] => NOTHING.to_owned(),
                 platforms => platforms.join(", "),
             }),
-            known(one.signed, |signed| if *signed { "yes" } else { "no" }.to_owned()),
+            known(one.signed.as_ref(), |signed| if *signed { "yes" } else { "no" }.to_owned()),
             html! { @match one.first_asked_ms { Some(at) => (moment(at, now_ms)), None => (NOTHING) } },
             html! { @match one.last_asked_ms { Some(at) => (moment(at, now_ms)), None => (NOTHING) } },
-            known(one.in_use, |pods| match pods {
+            known(one.in_use.as_ref(), |pods| match pods {
                 0 => "no".to_owned(),
                 1 => "1 pod".to_owned(),
                 pods => format!("{pods} pods"),
@@ -222,8 +222,8 @@ fn inventory(images: &Images, query: &ImagesQuery, now_ms: i64) -> Markup {
     }
 }
 
-fn known<T>(value: Option<T>, words: impl Fn(&T) -> String) -> Markup {
-    html! { (value.as_ref().map_or_else(|| NOTHING.to_owned(), words)) }
+fn known<T>(value: Option<&T>, words: impl Fn(&T) -> String) -> Markup {
+    html! { (value.map_or_else(|| NOTHING.to_owned(), words)) }
 }
 
 /// The first of a digest, by which people tell them apart.
