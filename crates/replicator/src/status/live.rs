@@ -177,9 +177,8 @@ fn reason(failed: &Failed) -> Markup {
             Some(failure) => {
                 span class={ "badge " (failed.state.as_str()) } { (failed.state.as_str()) }
                 " "
-                // The badge says as much.
-                @if failure.code != RefusalCode::Failed { (failure.code.as_str()) ", " }
-                (failure.side) ": "
+                // The badge says as much; the side is in the message.
+                @if failure.code != RefusalCode::Failed { (failure.code.as_str()) ": " }
                 span.message { (failure.message) }
             },
             None => (NOTHING),

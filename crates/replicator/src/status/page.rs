@@ -15,7 +15,7 @@ use super::words::{self, NOTHING, size};
 use crate::ledger::record;
 
 /// Images on a page of the inventory.
-const ROWS: u32 = 50;
+const ROWS: u32 = 25;
 
 /// What a browser may do with the page: fetch from here, and nothing else from anywhere.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
