@@ -13,10 +13,10 @@ IMAGES=5
 LEDGER=sqlite
 PICTURES="$ROOT/target/page"
 
+has_browser() { command -v chromium >/dev/null && command -v chromedriver >/dev/null; }
+
 setup_file() {
-    if ! command -v chromium >/dev/null || ! command -v chromedriver >/dev/null; then
-        skip "chromium and chromedriver are not installed: just page installs them"
-    fi
+    has_browser || return 0
     work_begin
     # So slow that people see bars, and so far away that copies go on while they look.
     start_source_and_target
@@ -36,6 +36,7 @@ setup_file() {
     start_replicator replicator
 }
 teardown_file() { [ -z "${WORK:-}" ] || work_end; }
+setup() { has_browser || skip "chromium and chromedriver are not installed; just page installs them"; }
 teardown() { show_logs; }
 
 url() { printf 'http://127.0.0.1:%s/' "$(cat "$WORK/replicator/status-port")"; }
