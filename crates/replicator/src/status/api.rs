@@ -101,6 +101,11 @@ pub(super) async fn images(
 }
 
 impl Status {
+    /// The source that people mean: they may have a replica's reference, from a pod.
+    fn source_of(&self, image: ImageReference) -> ImageReference {
+        self.target().source_of(&image).unwrap_or(image)
+    }
+
     /// A page of the inventory.
     pub(super) async fn images(&self, query: &ImagesQuery) -> Result<Images, Problem> {
         let (filter, after, limit) = (query.filter()?, query.after()?, query.limit()?);
@@ -111,7 +116,7 @@ impl Status {
     }
 }
 
-/// Which image is asked for.
+/// Which image is asked for: by its source, or by its replica.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct ImageQuery {
     source: String,
@@ -122,10 +127,11 @@ pub(super) async fn image(
     State(status): State<Status>,
     Query(query): Query<ImageQuery>,
 ) -> Answer<ImageDetails> {
-    let source: ImageReference = query
+    let image: ImageReference = query
         .source
         .parse()
         .map_err(|error| Problem::new(RefusalCode::Malformed, format!("source: {error}")))?;
+    let source = status.source_of(image);
     match status.ledger.image(status.target(), &source).await? {
         Some(details) => Ok(Json(ImageDetails::from(&details))),
         None => Err(nobody_asked(&source)),
@@ -138,6 +144,7 @@ pub(super) async fn retry(
     Authorized: Authorized,
     Body(Retry { source }): Body<Retry>,
 ) -> Answer<Retried> {
+    let source = status.source_of(source);
     match status.ledger.retry(&source).await? {
         Some(record) => {
             tracing::info!(%source, "a person wants it to be tried again");
@@ -182,7 +189,7 @@ fn parse_namespace(name: &str) -> Result<Namespace, Problem> {
 }
 
 fn nobody_asked(source: &ImageReference) -> Problem {
-    let message = format!("nobody has asked for {source} yet; the reference has to be its source");
+    let message = format!("nobody has asked for {source} yet");
     Problem::new(RefusalCode::NotFound, message)
 }
 
