@@ -114,6 +114,11 @@ chart *NAMES:
 e2e *FILES: build policy
     scripts/e2e.sh {{ FILES }}
 
+# The status page in a real Chromium, which is installed if it is missing; pictures in target/page
+page: build policy
+    scripts/install-tools.sh page
+    scripts/e2e.sh e2e-tests/page.bats
+
 # Two replicators on one PostgreSQL with real copies, one of them killed; some 5 minutes
 pair: build
     scripts/pair.sh

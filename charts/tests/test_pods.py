@@ -79,6 +79,17 @@ class Security(unittest.TestCase):
             expected = dict(replicator["securityContext"], **({"runAsUser": user} if user else {}))
             self.assertEqual(before["securityContext"], expected, variant)
 
+    def test_the_status_token_is_mounted_where_the_configuration_looks_for_it(self):
+        objects = rendered("everything-on")
+        spec = objects.deployment()["spec"]["template"]["spec"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+        files = next(volume for volume in spec["volumes"] if volume["name"] == "files")
+        sources = [source["secret"] for source in files["projected"]["sources"] if "secret" in source]
+        token = next(secret for secret in sources if secret["name"] == "status-token")
+        self.assertEqual(token["items"], [{"key": "token", "path": "status-token"}])
+        self.assertEqual(objects.config()["status"]["token"], f"{mounts['files']}/status-token")
+        self.assertNotIn("token", rendered("small").config()["status"])
+
     def test_each_violation_is_noticed(self):
         good = rendered("small").deployment()["spec"]["template"]["spec"]
 

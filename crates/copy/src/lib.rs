@@ -8,6 +8,7 @@
 //!   graph     the source's manifests, read down to the blobs that they name
 //!     manifest   one manifest: what it names, and whether it can be copied
 //!   referrers signatures and the like, found at the source
+//!     kinds     what they are for
 //!   listing   lists of these, at targets that keep none
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
@@ -39,6 +40,7 @@ mod flights;
 pub mod fuzzing;
 mod graph;
 mod inspect;
+mod kinds;
 mod lending;
 mod limits;
 mod listing;
@@ -57,9 +59,10 @@ mod verify;
 mod write;
 
 pub use copier::estimate::{Brings, Estimate};
-pub use copier::{Copier, Job, Outcome};
+pub use copier::{Contents, Copier, Job, Outcome};
 pub use creations::Repositories;
 pub use error::CopyError;
+pub use kinds::ReferrerKind;
 pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};
 pub use platform::{Platform, PlatformError};

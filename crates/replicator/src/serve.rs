@@ -24,6 +24,7 @@ use crate::metrics::Metrics;
 use crate::proofs::Prover;
 use crate::rights::Rights;
 use crate::status::Status;
+use crate::status::feed::Feed;
 use crate::status::token::Keeper;
 use crate::workers::{Stop, Workers};
 
@@ -98,6 +99,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         certificate: config.front.tls.certificate,
         troubles,
         front: api.clone(),
+        feed: Feed::new(stop_listening.clone()),
         keeper: Keeper::new(config.status.token),
         draining: stop.claiming.clone(),
     };

@@ -10,7 +10,10 @@
 //!   batch       that transaction
 //!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
-//! inventory     what people ask, past memory
+//! looks         what people ask, past memory
+//!   overview      how things stand
+//!   inventory     every image that ever entered
+//!     usage, contents    what pods run of them, and what copies saw of them
 //! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
@@ -21,6 +24,7 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+pub(crate) mod contents;
 mod error;
 mod gate;
 pub(crate) mod grant;
@@ -29,14 +33,17 @@ mod history;
 mod housekeeping;
 pub(crate) mod inventory;
 mod latency;
+mod looks;
 mod memory;
 mod moments;
+pub(crate) mod overview;
 mod places;
 mod queue;
 pub(crate) mod record;
 mod rows;
 mod store;
 mod url;
+pub(crate) mod usage;
 pub(crate) mod uses;
 pub(crate) mod work;
 mod writer;
@@ -166,7 +173,7 @@ impl Ledger {
             remember: settings.remember,
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
-            looking: Semaphore::new(inventory::LOOKS_AT_ONCE),
+            looking: Semaphore::new(looks::LOOKS_AT_ONCE),
             owner: terms.owner.clone(),
             store,
             latency: Latency::default(),

@@ -3,6 +3,7 @@
 
 mod grants;
 mod history;
+mod inventory;
 mod outage;
 mod queue;
 mod random;
