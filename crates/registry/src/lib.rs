@@ -10,6 +10,7 @@
 //!       auth                   challenges, tokens, and which secret goes where
 //!         redirect             where else to look, without our secrets
 //!           transport, guard   one request on the wire; idle timeouts, caps, addresses
+//! poster                       the same wire for hosts that are no registries
 //! ```
 //!
 //! It knows one registry at a time: no trigger, no ledger, no replication, and not which side
@@ -34,6 +35,7 @@ mod lane;
 pub mod limits;
 mod manifests;
 mod meter;
+mod poster;
 mod redirect;
 mod referrers;
 mod request;
@@ -53,6 +55,7 @@ pub use error::{Error, ErrorKind, Operation, Retry, presentable};
 pub use hasher::Hasher;
 pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use meter::{Ending, Traffic};
+pub use poster::{Posted, Poster};
 pub use referrers::Referrer;
 pub use retry::RetryPolicy;
 pub use upload::{BodyError, Mount, Portion, Upload};
