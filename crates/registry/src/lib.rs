@@ -3,6 +3,7 @@
 //! ```text
 //! manifests, referrers,        the verbs: what a caller wants
 //! blobs, upload, foreign
+//! checkup                      whether we get there, are let in, and may push
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
 //!     lane                     how many at once and a second; whether this registry asked us
@@ -20,6 +21,7 @@ mod answer;
 mod auth;
 mod blobs;
 mod cache;
+mod checkup;
 mod client;
 mod config;
 mod credentials;
@@ -44,6 +46,7 @@ mod transport;
 mod upload;
 
 pub use answer::BlobStream;
+pub use checkup::{Greeting, PushTrial};
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, RegistryConfig, Timeouts};
 pub use credentials::{
@@ -52,6 +55,7 @@ pub use credentials::{
 };
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry, presentable};
+pub use guard::LookUpError;
 pub use hasher::Hasher;
 pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use meter::{Ending, Traffic};

@@ -2,6 +2,7 @@
 //! notifications: with the trust, the guard and the silence that registries get. It follows no
 //! redirect and tries nothing twice.
 
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
@@ -10,7 +11,7 @@ use http::{HeaderMap, StatusCode, header};
 use url::Url;
 
 use crate::error::presentable;
-use crate::guard::{self, Reach};
+use crate::guard::{self, LookUpError, Reach};
 use crate::limits;
 use crate::retry::parse_retry_after;
 use crate::transport::{http_client, system_roots, with_certificates, words_of};
@@ -46,6 +47,11 @@ impl Poster {
         // The configuration names the host: it may be anywhere but where nobody is ever asked.
         let http = http_client(roots, limits::CONNECT_TIMEOUT, Reach::Local)?;
         Ok(Self { http })
+    }
+
+    /// The addresses of the host in `url`, or why it is not asked there.
+    pub async fn look_up(&self, url: &Url) -> Result<Vec<IpAddr>, LookUpError> {
+        guard::look_up(url, Reach::Local).await
     }
 
     /// Sends `body` to `url` and waits for the answer, for `limit` at most. An error is none that

@@ -58,6 +58,8 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// Credentials by name.
+    pub(crate) keyring: Keyring,
     /// Who is told how copies ended.
     pub(crate) receivers: Vec<Receiver>,
     /// Images that are copied at once.
@@ -267,6 +269,7 @@ impl Config {
             target,
             registries,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            keyring,
             receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),

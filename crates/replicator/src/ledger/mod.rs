@@ -11,6 +11,7 @@
 //!     rows, queue, history, places, grants    its SQL
 //!       store       SQLite or PostgreSQL
 //! latency       how long the database takes
+//! checkup       how a ledger looks from outside, for a person
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -20,6 +21,7 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+mod checkup;
 mod error;
 mod gate;
 pub(crate) mod grant;
@@ -56,6 +58,7 @@ use store::Store;
 use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
+pub(crate) use checkup::Checkup;
 pub(crate) use error::LedgerError;
 pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;

@@ -1,8 +1,9 @@
 //! Who is told, as the configuration has it.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
-use registry::Poster;
+use registry::{LookUpError, Poster};
 use serde::Deserialize;
 
 use super::address::{Address, AddressError};
@@ -27,6 +28,13 @@ pub(crate) struct Receiver {
     pub(crate) secrets: Option<Held<Secrets>>,
     /// Sends to it, by the certificates that it is known by now.
     pub(crate) poster: Held<Poster>,
+}
+
+impl Receiver {
+    /// The addresses of its host, or why it is not asked there.
+    pub(crate) async fn look_up(&self) -> Result<Vec<IpAddr>, LookUpError> {
+        self.poster.current().look_up(self.address.url()).await
+    }
 }
 
 /// The same in the configuration.

@@ -1,0 +1,84 @@
+//! What is looked at, in the order in which it is told: first what is on this machine, then what
+//! is elsewhere.
+
+pub(super) mod configuration;
+mod disk;
+mod front;
+mod ledger;
+mod programs;
+mod receivers;
+mod registries;
+mod rules;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use futures::FutureExt;
+use registry::{Client, ClientConfig, RetryPolicy, Timeouts};
+
+use super::{Check, Finding};
+use crate::clock::{Clock, Timestamp};
+use crate::commands::{Exit, Failure};
+use crate::config::Config;
+
+/// How long a registry may be silent: who looks is a person who waits.
+const SILENCE: Duration = Duration::from_secs(8);
+
+/// By how much clocks may differ. Tokens are renewed 30 s before their end, and receivers of
+/// notifications take none that is five minutes old.
+const SMALL_SKEW: Duration = Duration::from_secs(30);
+const LARGE_SKEW: Duration = Duration::from_secs(4 * 60);
+
+/// Who is looked at.
+pub(super) struct Patient {
+    /// Where the configuration is.
+    path: PathBuf,
+    config: Config,
+    /// Asks registries, each once.
+    pub(super) client: Client,
+    clock: Clock,
+}
+
+impl Patient {
+    pub(super) fn new(path: PathBuf, config: Config, clock: Clock) -> Result<Self, Failure> {
+        let client = Client::new(ClientConfig {
+            registries: config.registries.named.clone(),
+            timeouts: Timeouts { connect: SILENCE, idle: SILENCE, commit: SILENCE },
+            retry: RetryPolicy { attempts: 1, ..RetryPolicy::default() },
+            ..ClientConfig::default()
+        });
+        let client = client.map_err(|error| Failure::new(Exit::Usage, error))?;
+        Ok(Self { path, config, client, clock })
+    }
+}
+
+/// All that there is to look at.
+pub(super) fn all(patient: &Patient) -> Vec<Check<'_>> {
+    let mut checks = vec![
+        at_once("configuration", "", configuration::look(patient)),
+        at_once("certificate", "", front::look(patient)),
+        at_once("rules", "", rules::look(patient)),
+        at_once("programs", "", programs::look(patient)),
+    ];
+    checks.push(Check { name: "disk", subject: "ledger".to_owned(), look: disk::look(patient).boxed_local() });
+    checks.push(Check { name: "ledger", subject: "ledger".to_owned(), look: ledger::look(patient).boxed_local() });
+    checks.extend(registries::checks(patient));
+    checks.extend(receivers::checks(patient));
+    checks
+}
+
+fn at_once<'a>(name: &'static str, subject: &str, findings: Vec<Finding>) -> Check<'a> {
+    Check { name, subject: subject.to_owned(), look: async { findings }.boxed_local() }
+}
+
+/// How far the clock of `subject`, which says `theirs`, is from ours.
+fn clock(subject: &str, theirs: Timestamp, ours: Timestamp) -> Finding {
+    let apart = ours.apart(theirs);
+    let found = format!("its clock is {} s {} ours", apart.as_secs(), if theirs > ours { "ahead of" } else { "behind" });
+    let next = "set both by the same time servers (NTP)";
+    match apart {
+        _ if apart <= SMALL_SKEW => Finding::ok("clock", subject, format!("its clock is within {} s of ours", SMALL_SKEW.as_secs())),
+        _ if apart <= LARGE_SKEW => Finding::warn("clock", subject, found, next),
+        _ => Finding::fail("clock", subject, found, next),
+    }
+}
