@@ -29,6 +29,7 @@ use crate::ledger::Settings;
 use crate::notify::receiver::{Receiver, ReceiverFile};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::status::token::Token;
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
@@ -46,8 +47,8 @@ const DEFAULT_DRAIN_MS: u64 = 20_000;
 pub(crate) struct Config {
     /// Where triggers are answered.
     pub(crate) front: Front,
-    /// Where health and metrics are shown.
-    pub(crate) status: SocketAddr,
+    /// Where is shown how things stand.
+    pub(crate) status: Status,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
     /// Where the audit record goes.
@@ -81,6 +82,15 @@ pub(crate) struct Front {
     pub(crate) htpasswd: Option<Held<Htpasswd>>,
     /// What each caller may ask.
     pub(crate) rights: CallerRights,
+}
+
+/// The status listener's part.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// The address.
+    pub(crate) listen: SocketAddr,
+    /// What lets a person do more than look; None where nobody may.
+    pub(crate) token: Option<Held<Token>>,
 }
 
 /// What is needed to talk to registries, for `serve` and `copy` alike.
@@ -166,6 +176,7 @@ struct FrontFile {
 #[serde(deny_unknown_fields)]
 struct StatusFile {
     listen: SocketAddr,
+    token: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -263,7 +274,7 @@ impl Config {
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
         Ok(Self {
             front: load_front(file.front, &mut watcher)?,
-            status: file.status.listen,
+            status: load_status(file.status, &mut watcher)?,
             ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
             audit: file.audit,
             target,
@@ -362,6 +373,11 @@ fn load_front(file: FrontFile, watcher: &mut Watcher) -> Result<Front, ConfigErr
     })
 }
 
+fn load_status(file: StatusFile, watcher: &mut Watcher) -> Result<Status, ConfigError> {
+    let token = file.token.map(|path| watcher.hold(Files::one("status.token", path), parse_token));
+    Ok(Status { listen: file.listen, token: token.transpose()? })
+}
+
 fn load_registries(
     files: &BTreeMap<String, RegistryFile>,
     target: Option<TargetFile>,
@@ -432,6 +448,10 @@ fn parse_htpasswd([file]: &[Content; 1]) -> Result<Htpasswd, ConfigError> {
 
 fn parse_client_ca([file]: &[Content; 1]) -> Result<ClientCa, ConfigError> {
     ClientCa::parse(file.bytes()).map_err(|error| file.unusable(&error))
+}
+
+fn parse_token([file]: &[Content; 1]) -> Result<Token, ConfigError> {
+    Token::parse(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 fn parse_docker_config([file]: &[Content; 1]) -> Result<DockerConfig, ConfigError> {

@@ -26,6 +26,7 @@ use crate::notify::Notifier;
 use crate::proofs::Prover;
 use crate::rights::Rights;
 use crate::status::Status;
+use crate::status::token::Keeper;
 use crate::workers::{Stop, Workers};
 
 /// How long the front answers at least after readiness has fallen, or for the drain time if that
@@ -59,21 +60,14 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let front = Listener::bind(config.front.listen, config.front.tls.clone())
         .await
         .map_err(|error| bind(config.front.listen, error))?;
-    let status_tcp =
-        TcpListener::bind(config.status).await.map_err(|error| bind(config.status, error))?;
+    let status_tcp = TcpListener::bind(config.status.listen)
+        .await
+        .map_err(|error| bind(config.status.listen, error))?;
 
     let stop = Stop::default();
     let stop_listening = CancellationToken::new();
     let client = copier.client().clone();
-    let status = Status {
-        ledger: ledger.clone(),
-        metrics: metrics.clone(),
-        client: client.clone(),
-        certificate: config.front.tls.certificate,
-        troubles: config.watcher.troubles(),
-        draining: stop.claiming.clone(),
-    };
-    let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
+    let troubles = config.watcher.troubles();
     let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
     let watching = tokio::spawn(watching);
     let (rights, proofs) = Rights::new(ledger.clone());
@@ -101,11 +95,22 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         rights,
         callers,
         caller_rights: Arc::new(config.front.rights),
-        metrics,
+        metrics: metrics.clone(),
         audit: audit.clone(),
     };
+    let status = Status {
+        ledger: ledger.clone(),
+        metrics: metrics.clone(),
+        client: client.clone(),
+        certificate: config.front.tls.certificate,
+        troubles,
+        front: api.clone(),
+        keeper: Keeper::new(config.status.token),
+        draining: stop.claiming.clone(),
+    };
+    let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
     if let Ok(address) = front.address() {
-        tracing::info!(front = %address, status = %config.status, "ready");
+        tracing::info!(front = %address, status = %config.status.listen, "ready");
     }
     let front = tokio::spawn(front.serve(api, stop_listening.clone()));
 

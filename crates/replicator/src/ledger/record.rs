@@ -16,6 +16,7 @@
 use std::time::Duration;
 
 use protocol::{Digest, ImageReference, Namespace, RefusalCode, Side};
+use serde::{Deserialize, Serialize};
 
 use super::work::{Ask, Owner, Priority, Ticket, Wish, Work};
 use crate::clock::Timestamp;
@@ -29,8 +30,12 @@ pub(crate) const REFUSED_RETRY: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
+/// How urgent it is what a person wants to be tried again: somebody looks on.
+pub(crate) const RETRIED: Priority = Priority::Now;
+
 /// Where a replica is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Asked for; no worker has it yet.
     Wanted,
@@ -265,6 +270,14 @@ impl Record {
     pub(crate) fn join(self, turn: i64, now: Timestamp) -> Option<Self> {
         let is_due = matches!(self.work, Work::Later(at) if at <= now);
         is_due.then(|| Self { work: Work::Waiting { turn, since: now }, ..self }.changed())
+    }
+
+    /// A person wants it to be tried again: it joins the queue. None where it is there already, or
+    /// worked on.
+    pub(crate) fn retry(self, turn: i64, now: Timestamp) -> Option<Self> {
+        let rests = matches!(self.work, Work::Idle | Work::Later(_));
+        let work = Work::Waiting { turn, since: now };
+        rests.then(|| Self { work, priority: RETRIED, ..self }.changed())
     }
 
     /// A worker takes it. None where that is not a legal move.

@@ -7,6 +7,7 @@ mod outage;
 mod queue;
 mod random;
 mod replicators;
+mod uses;
 
 use testkit::Postgres;
 

@@ -10,10 +10,12 @@ mod receivers;
 mod registries;
 mod rules;
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use futures::FutureExt;
+use protocol::ImageReference;
 use registry::{Client, ClientConfig, RetryPolicy, Timeouts};
 
 use super::{Check, Finding};
@@ -29,6 +31,9 @@ const SILENCE: Duration = Duration::from_secs(8);
 const SMALL_SKEW: Duration = Duration::from_secs(30);
 const LARGE_SKEW: Duration = Duration::from_secs(4 * 60);
 
+/// A source on a host that nobody can have (RFC 2606), so that its replica is nobody's.
+const TRIAL_SOURCE: &str = "image-replicator.invalid/doctor:trial";
+
 /// Who is looked at.
 pub(super) struct Patient {
     /// Where the configuration is.
@@ -37,6 +42,8 @@ pub(super) struct Patient {
     /// Asks registries, each once.
     pub(super) client: Client,
     clock: Clock,
+    /// A replica of a source that there cannot be: where the rights at the target are tried.
+    trial: ImageReference,
 }
 
 impl Patient {
@@ -48,7 +55,10 @@ impl Patient {
             ..ClientConfig::default()
         });
         let client = client.map_err(|error| Failure::new(Exit::Usage, error))?;
-        Ok(Self { path, config, client, clock })
+        let source: ImageReference = TRIAL_SOURCE.parse().expect("it is a legal reference");
+        let trial = config.target.replica_of(&source);
+        let trial = trial.map_err(|error| Failure::new(Exit::Usage, error))?.reference;
+        Ok(Self { path, config, client, clock, trial })
     }
 }
 
@@ -81,4 +91,9 @@ fn clock(subject: &str, theirs: Timestamp, ours: Timestamp) -> Finding {
         _ if apart <= LARGE_SKEW => Finding::warn("clock", subject, found, next),
         _ => Finding::fail("clock", subject, found, next),
     }
+}
+
+fn list(addresses: &[IpAddr]) -> String {
+    let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+    format!("it is at {}", addresses.join(", "))
 }

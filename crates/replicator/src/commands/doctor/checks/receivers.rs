@@ -2,7 +2,7 @@
 
 use futures::FutureExt;
 
-use super::{Check, Finding, Patient};
+use super::{Check, Finding, Patient, list};
 
 pub(super) fn checks(patient: &Patient) -> impl Iterator<Item = Check<'_>> {
     patient.config.receivers.iter().map(|receiver| {
@@ -11,7 +11,7 @@ pub(super) fn checks(patient: &Patient) -> impl Iterator<Item = Check<'_>> {
         let look = async move {
             let found = receiver.look_up().await;
             vec![match found {
-                Ok(addresses) => Finding::ok("name", told, addresses),
+                Ok(addresses) => Finding::ok("name", told, list(&addresses)),
                 Err(error) => Finding::away("name", told, error, "mend its `url`, or the name service"),
             }]
         };

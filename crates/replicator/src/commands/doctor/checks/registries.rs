@@ -6,16 +6,12 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use futures::FutureExt;
-use protocol::{Registry, Repository, Tag};
-use registry::{Client, Error, ErrorKind, Greeting, ManifestRef, PushTrial, Retry};
+use protocol::{Registry, Repository};
+use registry::{Client, Error, ErrorKind, Greeting, LookUpError, PushTrial, Retry};
 
-use super::{Check, Finding, Patient, clock};
+use super::{Check, Finding, Patient, clock, list};
 use crate::clock::Timestamp;
 use crate::credentials::{NamedCredentials, or_nobody};
-
-/// What the repository is called in which the right to push is tried, below the target's prefix.
-/// It never gets an image.
-const TRIAL: &str = "image-replicator-doctor";
 
 /// One registry, and who we are there.
 struct Site<'a> {
@@ -42,10 +38,10 @@ pub(super) fn checks(patient: &Patient) -> impl Iterator<Item = Check<'_>> {
 /// All registries, by name, the target's first.
 fn sites(patient: &Patient) -> Vec<Site<'_>> {
     let config = &patient.config;
-    let target = config.target.registry();
+    let (target, trial) = (config.target.registry(), patient.trial.repository());
     let mut logins: BTreeMap<Registry, Vec<Login>> = BTreeMap::new();
     let pushing = config.registries.target_credentials.as_ref();
-    let of_target = Login { credentials: pushing.cloned(), repository: trial(patient) };
+    let of_target = Login { credentials: pushing.cloned(), repository: trial.clone() };
     logins.entry(target.clone()).or_default().push(of_target);
     for credentials in config.keyring.values() {
         for (registry, path) in credentials.config().registries() {
@@ -53,7 +49,7 @@ fn sites(patient: &Patient) -> Vec<Site<'_>> {
             if registry == target && pushes {
                 continue;
             }
-            let repository = path.cloned().unwrap_or_else(|| trial(patient));
+            let repository = path.cloned().unwrap_or_else(|| trial.clone());
             let login = Login { credentials: Some(Arc::clone(credentials)), repository };
             logins.entry(registry.clone()).or_default().push(login);
         }
@@ -61,22 +57,12 @@ fn sites(patient: &Patient) -> Vec<Site<'_>> {
     let named: BTreeSet<_> =
         config.registries.named.keys().cloned().chain(config.rules.registries()).collect();
     for registry in named {
-        let nobody = || vec![Login { credentials: None, repository: trial(patient) }];
+        let nobody = || vec![Login { credentials: None, repository: trial.clone() }];
         logins.entry(registry).or_insert_with(nobody);
     }
     let first = logins.remove_entry(target);
     let all = first.into_iter().chain(logins);
     all.map(|(registry, logins)| Site { patient, registry, logins }).collect()
-}
-
-/// Where the right to push is tried.
-fn trial(patient: &Patient) -> Repository {
-    let name = match patient.config.target.prefix() {
-        Some(prefix) => format!("{prefix}/{TRIAL}"),
-        None => TRIAL.to_owned(),
-    };
-    // A prefix that leaves no room for it leaves none for images.
-    name.parse().unwrap_or_else(|_| TRIAL.parse().expect("it is a legal name"))
 }
 
 impl Site<'_> {
@@ -85,11 +71,10 @@ impl Site<'_> {
         let mut findings = Vec::new();
         match self.patient.client.look_up(registry).await {
             Ok(addresses) => {
-                let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
-                findings.push(Finding::ok("name", registry, addresses.join(", ")));
+                findings.push(Finding::ok("name", registry, list(&addresses)));
             }
             // Where a proxy dials for us, it alone has to know the name.
-            Err(_) if has_proxy() => {}
+            Err(LookUpError::Unknown(_)) if has_proxy() => {}
             Err(error) => return vec![self.unknown(&error)],
         }
         let mut greeting = None;
@@ -109,15 +94,18 @@ impl Site<'_> {
         findings
     }
 
-    fn unknown(&self, error: &str) -> Finding {
+    fn unknown(&self, error: &LookUpError) -> Finding {
         let registry = &self.registry;
-        // The guard's own words say which key would let us go there.
-        if error.contains("the configuration names") {
-            let next = format!("name it: `registries: {{\"{registry}\": {{}}}}`");
-            return Finding::fail("name", registry, error, next);
+        match error {
+            LookUpError::OutOfReach(_) => {
+                let next = format!("name it if it is meant: `registries: {{\"{registry}\": {{}}}}`");
+                Finding::fail("name", registry, error, next)
+            }
+            LookUpError::Unknown(_) => {
+                let next = "mend its name in the configuration, or the name service (DNS)";
+                Finding::away("name", registry, error, next)
+            }
         }
-        let next = "mend its name in the configuration, or the name service (DNS)";
-        Finding::away("name", registry, error, next)
     }
 
     fn client(&self, login: &Login) -> Client {
@@ -167,9 +155,8 @@ impl Site<'_> {
             ErrorKind::Unauthorized | ErrorKind::Denied => Finding::fail(check, &subject, error, &next),
             _ => unanswered(check, &subject, error, &self.registry),
         };
-        let tag = ManifestRef::Tag("doctor".parse::<Tag>().expect("it is a legal tag"));
-        let pulled = client.head_manifest(&self.registry, repository, &tag).await;
-        let pull = match pulled {
+        let tags = client.shows_repository(&self.registry, repository).await;
+        let pull = match tags {
             Ok(_) => Finding::ok("pull", &subject, "we may"),
             Err(error) => refused("pull", &error),
         };

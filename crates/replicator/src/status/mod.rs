@@ -1,21 +1,35 @@
-//! The second listener, plain HTTP: `/healthz`, `/readyz`, `/metrics`. For probes and scrapers,
-//! never for triggers.
+//! The second listener, plain HTTP: `/healthz`, `/readyz` and `/metrics` for probes and scrapers,
+//! and what people look at; never for triggers.
+//!
+//! - [`documents`]: what the API says;
+//! - [`api`]: its routes; [`answer`]: their form; [`token`]: who may do more than look;
+//! - [`overview`]: how things stand.
 
+mod answer;
+mod api;
+pub(crate) mod documents;
+mod overview;
+pub(crate) mod token;
+
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
-use axum::routing::get;
+use axum::routing::{get, post};
 use registry::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use crate::board::Board;
+use crate::front::api::Api;
 use crate::front::tls::Certificate;
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Moment};
 use crate::watch::{Held, Troubles};
+use token::Keeper;
 
 /// The content type that Prometheus asks for.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,6 +37,10 @@ const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=
 /// How long a scrape waits for the ledger's figures. Prometheus waits 10 s by default, and the other
 /// metrics must not be lost with them: they tell why.
 const FIGURES_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The largest body of a request: room for the most images that may be wanted at once, each with
+/// the longest reference.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
 
 /// What the status listener shows. Cheap to clone.
 #[derive(Clone)]
@@ -37,6 +55,10 @@ pub(crate) struct Status {
     pub(crate) certificate: Held<Certificate>,
     /// Files that cannot be used.
     pub(crate) troubles: Troubles,
+    /// Answers what people want to be there.
+    pub(crate) front: Api,
+    /// Knows who may do more than look.
+    pub(crate) keeper: Keeper,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -52,8 +74,20 @@ impl Status {
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
-            .with_state(self);
+            .route("/api/v1/overview", get(api::overview))
+            .route("/api/v1/images", get(api::images))
+            .route("/api/v1/image", get(api::image))
+            .route("/api/v1/retry", post(api::retry))
+            .route("/api/v1/prewarm", post(api::prewarm))
+            .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .with_state(self)
+            .into_make_service_with_connect_info::<SocketAddr>();
         axum::serve(tcp, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    /// How far copies are that run here.
+    fn board(&self) -> &Board {
+        &self.front.board
     }
 }
 
@@ -102,15 +136,19 @@ mod tests {
     use registry::ClientConfig;
 
     use super::*;
-    use crate::front::testing::tls;
+    use crate::front::testing::{api, tls};
     use crate::ledger::testing::{Fixture, ask};
+    use crate::rules::Rules;
     use crate::watch::Watcher;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_ledger_that_fails_takes_its_own_figures_away_alone() {
         let store = Fixture::sqlite().await;
+        let ledger = store.open().await;
         let status = Status {
-            ledger: store.open().await,
+            front: api(&ledger, "registry.corp/mirror", Rules::default()),
+            keeper: Keeper::new(None),
+            ledger,
             metrics: Metrics::default(),
             client: Client::new(ClientConfig::default()).unwrap(),
             certificate: tls(&testkit::Certificates::new()).certificate,
