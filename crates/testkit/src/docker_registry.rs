@@ -83,6 +83,22 @@ impl DockerRegistry {
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
+    /// Uploads that it keeps, in all repositories.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        let mut folders = vec![self.files.path().join("data")];
+        let mut open = 0;
+        while let Some(folder) = folders.pop() {
+            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+            let inside = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
+            match folder.ends_with("_uploads") {
+                true => open += inside.count(),
+                false => folders.extend(inside),
+            }
+        }
+        open
+    }
+
     fn wait(&mut self) {
         let begun = Instant::now();
         while std::net::TcpStream::connect(self.host()).is_err() {

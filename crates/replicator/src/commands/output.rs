@@ -57,7 +57,8 @@ impl Output {
         match self.format {
             Format::Table => write(&mut anstream::stdout().lock(), text.to_string().as_bytes()),
             Format::Json => {
-                let json = serde_json::to_string_pretty(document).map_err(|error| cannot(&error))?;
+                let json =
+                    serde_json::to_string_pretty(document).map_err(|error| cannot(&error))?;
                 print_raw((json + "\n").as_bytes())
             }
             Format::Yaml => {

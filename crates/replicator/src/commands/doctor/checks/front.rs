@@ -30,7 +30,8 @@ pub(super) fn look(patient: &Patient) -> Vec<Finding> {
         }
     });
     let authorities = patient.config.registries.named.iter();
-    let authorities = authorities.filter_map(|(registry, config)| Some((registry, config.ca_pem.as_ref()?)));
+    let authorities =
+        authorities.filter_map(|(registry, config)| Some((registry, config.ca_pem.as_ref()?)));
     let mut authorities: Vec<_> = authorities.collect();
     authorities.sort_unstable();
     for (registry, pem) in authorities {
@@ -56,10 +57,29 @@ fn ends(subject: &str, at: Timestamp, now: Timestamp) -> Finding {
     let days = now.apart(at).as_secs() / DAY_S;
     let next = "renew it; the new one is used without a restart";
     match at - now {
-        Duration::ZERO => Finding::fail("certificate", subject, format!("it ended {days} days ago, at {at}"), next),
+        Duration::ZERO => Finding::fail("certificate", subject, format!("it ended at {at}"), next),
         left if left < RENEWED_BEFORE => {
             Finding::warn("certificate", subject, format!("it ends in {days} days, at {at}"), next)
         }
         _ => Finding::ok("certificate", subject, format!("it is good for {days} days")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::finding::Verdict;
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_ends_soon_is_to_be_renewed() {
+        let now = Timestamp::from_ms(1_795_608_000_000);
+        let day = Duration::from_secs(DAY_S);
+        let verdict = |days: u32| ends("front.certificate", now + day * days, now).verdict;
+        assert_eq!(
+            [verdict(22), verdict(20), verdict(0)],
+            [Verdict::Ok, Verdict::Warn, Verdict::Fail]
+        );
+        let soon = ends("front.certificate", now + day * 5, now);
+        assert_eq!(soon.found, "it ends in 5 days, at 2026-11-30T12:00:00Z");
     }
 }

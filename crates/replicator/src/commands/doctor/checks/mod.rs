@@ -64,30 +64,35 @@ impl Patient {
 
 /// All that there is to look at.
 pub(super) fn all(patient: &Patient) -> Vec<Check<'_>> {
+    let here = |name, look| Check { name, subject: "this machine".to_owned(), look };
+    let known = |name, findings| here(name, async { findings }.boxed_local());
     let mut checks = vec![
-        at_once("configuration", "", configuration::look(patient)),
-        at_once("certificate", "", front::look(patient)),
-        at_once("rules", "", rules::look(patient)),
-        at_once("programs", "", programs::look(patient)),
+        known("configuration", configuration::look(patient)),
+        known("certificate", front::look(patient)),
+        known("rules", rules::look(patient)),
+        known("programs", programs::look(patient)),
+        here("disk", disk::look(patient).boxed_local()),
+        here("ledger", ledger::look(patient).boxed_local()),
     ];
-    checks.push(Check { name: "disk", subject: "ledger".to_owned(), look: disk::look(patient).boxed_local() });
-    checks.push(Check { name: "ledger", subject: "ledger".to_owned(), look: ledger::look(patient).boxed_local() });
     checks.extend(registries::checks(patient));
     checks.extend(receivers::checks(patient));
     checks
 }
 
-fn at_once<'a>(name: &'static str, subject: &str, findings: Vec<Finding>) -> Check<'a> {
-    Check { name, subject: subject.to_owned(), look: async { findings }.boxed_local() }
-}
-
 /// How far the clock of `subject`, which says `theirs`, is from ours.
 fn clock(subject: &str, theirs: Timestamp, ours: Timestamp) -> Finding {
     let apart = ours.apart(theirs);
-    let found = format!("its clock is {} s {} ours", apart.as_secs(), if theirs > ours { "ahead of" } else { "behind" });
+    let direction = if theirs > ours { "ahead of" } else { "behind" };
+    let found = match apart.as_secs() {
+        seconds @ ..120 => format!("its clock is {seconds} s {direction} ours"),
+        seconds => format!("its clock is {} min {direction} ours", (seconds + 30) / 60),
+    };
     let next = "set both by the same time servers (NTP)";
     match apart {
-        _ if apart <= SMALL_SKEW => Finding::ok("clock", subject, format!("its clock is within {} s of ours", SMALL_SKEW.as_secs())),
+        _ if apart <= SMALL_SKEW => {
+            let found = format!("its clock is within {} s of ours", SMALL_SKEW.as_secs());
+            Finding::ok("clock", subject, found)
+        }
         _ if apart <= LARGE_SKEW => Finding::warn("clock", subject, found, next),
         _ => Finding::fail("clock", subject, found, next),
     }

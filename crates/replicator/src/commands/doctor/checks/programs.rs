@@ -26,7 +26,9 @@ pub(super) fn look(patient: &Patient) -> Vec<Finding> {
         let subject = "target.create_repository";
         let program = create.program();
         findings.push(match locate(program) {
-            Some(path) => Finding::ok("programs", subject, format!("{} can be run", path.display())),
+            Some(path) => {
+                Finding::ok("programs", subject, format!("{} can be run", path.display()))
+            }
             None => Finding::fail(
                 "programs",
                 subject,

@@ -12,7 +12,9 @@ pub(super) fn checks(patient: &Patient) -> impl Iterator<Item = Check<'_>> {
             let found = receiver.look_up().await;
             vec![match found {
                 Ok(addresses) => Finding::ok("name", told, list(&addresses)),
-                Err(error) => Finding::away("name", told, error, "mend its `url`, or the name service"),
+                Err(error) => {
+                    Finding::away("name", told, error, "mend its `url`, or the name service")
+                }
             }]
         };
         Check { name: "name", subject, look: look.boxed_local() }

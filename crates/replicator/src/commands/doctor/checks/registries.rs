@@ -98,7 +98,8 @@ impl Site<'_> {
         let registry = &self.registry;
         match error {
             LookUpError::OutOfReach(_) => {
-                let next = format!("name it if it is meant: `registries: {{\"{registry}\": {{}}}}`");
+                let next =
+                    format!("name it if it is meant: `registries: {{\"{registry}\": {{}}}}`");
                 Finding::fail("name", registry, error, next)
             }
             LookUpError::Unknown(_) => {
@@ -152,7 +153,9 @@ impl Site<'_> {
             None => "name who pushes there in `target.credentials`".to_owned(),
         };
         let refused = |check, error: &Error| match error.kind() {
-            ErrorKind::Unauthorized | ErrorKind::Denied => Finding::fail(check, &subject, error, &next),
+            ErrorKind::Unauthorized | ErrorKind::Denied => {
+                Finding::fail(check, &subject, error, &next)
+            }
             _ => unanswered(check, &subject, error, &self.registry),
         };
         let tags = client.shows_repository(&self.registry, repository).await;
@@ -204,7 +207,8 @@ fn unanswered(check: &'static str, subject: &str, error: &Error, registry: &Regi
         let next = format!("name its authority: `registries: {{\"{registry}\": {{ca: FILE}}}}`");
         return Finding::fail(check, subject, text, next);
     }
-    let next = "look whether it runs, and whether the way there is open (port, network policy, proxy)";
+    let next =
+        "look whether it runs, and whether the way there is open (port, network policy, proxy)";
     match error.retry() {
         Retry::Later { .. } => Finding::away(check, subject, text, next),
         Retry::Never => Finding::fail(check, subject, text, next),
