@@ -83,17 +83,17 @@ impl DockerRegistry {
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
-    /// Uploads that it keeps, in all repositories.
+    /// Uploads that are open, in all repositories. Of one that was given up it leaves a folder
+    /// without the file that says when it began.
     #[must_use]
     pub fn open_uploads(&self) -> usize {
         let mut folders = vec![self.files.path().join("data")];
         let mut open = 0;
         while let Some(folder) = folders.pop() {
-            let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-            let inside = entries.map(|entry| entry.unwrap().path()).filter(|path| path.is_dir());
-            match folder.ends_with("_uploads") {
-                true => open += inside.count(),
-                false => folders.extend(inside),
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                open += usize::from(path.ends_with("startedat"));
+                folders.extend(path.is_dir().then_some(path));
             }
         }
         open

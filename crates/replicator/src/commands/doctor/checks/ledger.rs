@@ -6,7 +6,7 @@ use crate::ledger::{Checkup, LedgerError};
 pub(super) async fn look(patient: &Patient) -> Vec<Finding> {
     let checkup = match Checkup::of(&patient.config.ledger.url).await {
         Ok(checkup) => checkup,
-        Err(error) => return vec![unreadable(&error)],
+        Err(error) => return vec![unreadable(patient, &error)],
     };
     let Checkup { version, known, .. } = checkup;
     let mut findings = vec![match version {
@@ -32,8 +32,11 @@ pub(super) async fn look(patient: &Patient) -> Vec<Finding> {
     findings
 }
 
-fn unreadable(error: &LedgerError) -> Finding {
-    let next = "look whether the database runs, and mend address, user and password in `ledger`";
+fn unreadable(patient: &Patient, error: &LedgerError) -> Finding {
+    let next = match patient.config.ledger.url.file() {
+        Some(_) => "restore a backup, or take the file away: an empty ledger is made then",
+        None => "look whether the database runs, and mend address, user and password in `ledger`",
+    };
     match error {
         LedgerError::Unreachable(_) | LedgerError::Busy => {
             Finding::away("ledger", "ledger", error, next)

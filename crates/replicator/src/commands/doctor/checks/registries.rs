@@ -185,7 +185,7 @@ impl Site<'_> {
                 "push",
                 subject,
                 "there is no such repository, and none was created to try",
-                "none, if a first copy succeeds: `target.create_repository` creates what is missing",
+                "nothing, if a first copy succeeds: `target.create_repository` creates what is missing",
             ),
             false => Finding::fail(
                 "push",
