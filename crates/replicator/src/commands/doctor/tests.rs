@@ -207,6 +207,8 @@ async fn faults_of_others_are_found_with_what_mends_them() {
     let wrong = r#"{"auths":{"TARGET":{"auth":"dTp4"}}}"#;
     let ward = Ward::scripted().await.0.with("push.json", wrong);
     tell("wrong password", ward.complaints(WELL).await);
+    let ward = Ward::scripted().await.0.with("push.json", r#"{"auths":{}}"#);
+    tell("no password", ward.complaints(WELL).await);
     let ward = Ward::scripted().await.0;
     tell("unknown authority", ward.complaints_about("{ca: DIR/ca.crt}", "{}").await);
 

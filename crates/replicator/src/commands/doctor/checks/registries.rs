@@ -12,6 +12,7 @@ use registry::{Client, Error, ErrorKind, Greeting, LookUpError, PushTrial, Retry
 use super::{Check, Finding, Patient, clock, list};
 use crate::clock::Timestamp;
 use crate::credentials::{NamedCredentials, or_nobody};
+use crate::label::Label;
 
 /// One registry, and who we are there.
 struct Site<'a> {
@@ -25,6 +26,14 @@ struct Login {
     credentials: Option<Arc<NamedCredentials>>,
     /// What they are asked about: an entry may be for some repositories alone.
     repository: Repository,
+}
+
+impl Login {
+    /// Whether its credentials say something of this registry.
+    fn has_entry(&self, registry: &Registry) -> bool {
+        let credentials = self.credentials.as_ref();
+        credentials.is_some_and(|of| of.config().knows(registry, &self.repository))
+    }
 }
 
 pub(super) fn checks(patient: &Patient) -> impl Iterator<Item = Check<'_>> {
@@ -122,6 +131,9 @@ impl Site<'_> {
             None => format!("{registry} without credentials"),
         };
         match (greeted, who) {
+            (greeted, Some(name)) if !login.has_entry(registry) => {
+                without_entry(registry, name, greeted)
+            }
             (Ok(greeting), Some(_)) => {
                 (Finding::ok("login", subject, "it takes them"), Some(greeting))
             }
@@ -194,6 +206,27 @@ impl Site<'_> {
                 "create the target's project there, or set `target.create_repository`",
             ),
         }
+    }
+}
+
+/// Credentials that say nothing of a registry: it is asked without any.
+fn without_entry(
+    registry: &Registry,
+    name: &Label,
+    greeted: Result<Greeting, Error>,
+) -> (Finding, Option<Greeting>) {
+    let subject = format!("{registry} as {name}");
+    let next = format!("add an entry for {registry} to credentials.{name}");
+    match greeted {
+        Ok(greeting) => {
+            let found = "they have no entry for it, and it lets in who has none";
+            (Finding::warn("login", subject, found, next), Some(greeting))
+        }
+        Err(error) if is_refusal(&error) => {
+            let found = "they have no entry for it, and it wants to know who asks";
+            (Finding::fail("login", subject, found, next), None)
+        }
+        Err(error) => (unanswered("login", &subject, &error, registry), None),
     }
 }
 
