@@ -45,7 +45,7 @@ impl Poster {
             None => system_roots(),
         };
         // The configuration names the host: it may be anywhere but where nobody is ever asked.
-        let http = http_client(roots, limits::CONNECT_TIMEOUT, Reach::Local)?;
+        let http = http_client(roots.into(), limits::CONNECT_TIMEOUT, Reach::Local)?;
         Ok(Self { http })
     }
 

@@ -149,8 +149,10 @@ struct Connections(Vec<(Reach, reqwest::Client)>);
 
 impl Connections {
     fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
-        let connections =
-            |reach| http_client(roots.clone(), timeouts.connect, reach).map(|http| (reach, http));
+        let roots = Arc::new(roots);
+        let connections = |reach| {
+            http_client(Arc::clone(&roots), timeouts.connect, reach).map(|http| (reach, http))
+        };
         Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>().map(Self)
     }
 
@@ -162,7 +164,7 @@ impl Connections {
 
 /// An HTTP client that trusts `roots`, and dials what is within `reach`.
 pub(crate) fn http_client(
-    roots: RootCertStore,
+    roots: Arc<RootCertStore>,
     connect: Duration,
     reach: Reach,
 ) -> Result<reqwest::Client, String> {
