@@ -3,6 +3,7 @@
 
 pub(crate) mod error;
 pub(crate) mod files;
+mod notifications;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::front::rights::CallerRights;
 use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
 use crate::ledger::Settings;
+use crate::notify::receiver::{Receiver, ReceiverFile};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 use crate::status::token::{self, Token};
@@ -58,6 +60,10 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// Credentials by name.
+    pub(crate) keyring: Keyring,
+    /// Who is told how copies ended.
+    pub(crate) receivers: Vec<Receiver>,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -142,6 +148,8 @@ struct File {
     rights: RightsFile,
     #[serde(default)]
     copy: CopyFile,
+    #[serde(default)]
+    notifications: Vec<ReceiverFile>,
     drain_ms: Option<u64>,
 }
 
@@ -279,6 +287,8 @@ impl Config {
             target,
             registries,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            keyring,
+            receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,

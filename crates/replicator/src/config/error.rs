@@ -6,6 +6,7 @@ use protocol::ReferenceError;
 
 use crate::label::Label;
 use crate::ledger::LedgerUrlError;
+use crate::notify::receiver::ReceiversError;
 use crate::rules::file::RulesError;
 
 /// What is wrong, and where. Says nothing of what stands in a file that may be secret.
@@ -45,6 +46,9 @@ pub(crate) enum ConfigError {
     /// The rules cannot be used.
     #[error("rules: {0}")]
     Rules(#[from] RulesError),
+    /// Receivers of notifications cannot be told.
+    #[error("notifications: {0}")]
+    Notifications(#[from] ReceiversError),
     /// The target's credentials are not there.
     #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
     TargetCredentials {

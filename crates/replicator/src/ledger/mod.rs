@@ -15,6 +15,7 @@
 //!   inventory     every image that ever entered
 //!     usage, contents    what pods run of them, and what copies saw of them
 //! latency       how long the database takes
+//! checkup       how a ledger looks from outside, for a person
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -25,6 +26,7 @@
 
 mod batch;
 pub(crate) mod contents;
+mod checkup;
 mod error;
 mod gate;
 pub(crate) mod grant;
@@ -67,6 +69,7 @@ use store::Store;
 use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
+pub(crate) use checkup::Checkup;
 pub(crate) use error::LedgerError;
 pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;

@@ -35,6 +35,7 @@ async fn everything() -> String {
     metrics.files().loaded("front.key", NOW);
     metrics.files().refused("front.key");
     metrics.files().certificate_ends(NOW);
+    metrics.notifications().delivered(&"scanner".parse().unwrap());
     metrics.copy_begins();
     metrics.copy_begins();
     metrics.copy_ends("refused", Some(Side::Source), Duration::from_secs(2), 4096);

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use protocol::{Namespace, Trigger};
 use serde_json::json;
@@ -50,6 +52,8 @@ pub(crate) struct Scene {
     status: SocketAddr,
     certificates: Certificates,
     source: ScriptedRegistry,
+    /// Where layers are, and a receiver of notifications.
+    store: ScriptedRegistry,
     identity: ScriptedRegistry,
     helped: ScriptedRegistry,
     locked: ScriptedRegistry,
@@ -73,21 +77,36 @@ fn in_url(secret: &str) -> String {
 impl Scene {
     /// Its ledger is a file, unless it has a URL.
     pub(crate) async fn set(ledger: Option<String>, ledger_password: &Canary) -> Self {
-        let [pull, push, token, download, upload, identity, helped, broken, wrong, caller, guess] =
-            [
-                "pull password",
-                "push password",
-                "token",
-                "download signature",
-                "upload signature",
-                "identity token",
-                "helper secret",
-                "broken helper",
-                "wrong password",
-                "caller password",
-                "guessed password",
-            ]
-            .map(marked);
+        let [
+            pull,
+            push,
+            token,
+            download,
+            upload,
+            identity,
+            helped,
+            broken,
+            wrong,
+            caller,
+            guess,
+            signing,
+            place,
+        ] = [
+            "pull password",
+            "push password",
+            "token",
+            "download signature",
+            "upload signature",
+            "identity token",
+            "helper secret",
+            "broken helper",
+            "wrong password",
+            "caller password",
+            "guessed password",
+            "receiver's secret",
+            "receiver's place",
+        ]
+        .map(marked);
 
         let image = Image::new(&[b"layer"]);
         let store = ScriptedRegistry::start().await;
@@ -122,6 +141,7 @@ impl Scene {
             "credHelpers": {helped_registry.host(): "canary", broken_registry.host(): "broken"},
         });
         write("config.json", &docker_config.to_string());
+        write("receiver.secret", &format!("whsec_{}", STANDARD.encode(&signing.secret)));
         install(folder.path(), "canary", HELPER, "robot", &helped);
         install(folder.path(), "broken", BROKEN_HELPER, "u", &broken);
 
@@ -148,6 +168,10 @@ impl Scene {
             "registries": named,
             "credentials": {"all": format!("{at}/config.json")},
             "rules": [{"name": "all", "sources": "**", "credentials": "all"}],
+            // It answers that there is nothing, so that each event is sent again and again.
+            "notifications": [{"name": "nobody", "plain_http": true,
+                "url": format!("{}/{}?key={}", store.url(), in_url(&place.secret), in_url(&place.secret)),
+                "secret": format!("{at}/receiver.secret")}],
         });
         write("config.yaml", &config.to_string());
 
@@ -167,6 +191,8 @@ impl Scene {
             wrong,
             caller,
             guess,
+            signing,
+            place,
         ];
         Self {
             canaries,
@@ -175,6 +201,7 @@ impl Scene {
             status,
             certificates,
             source,
+            store,
             identity: identity_registry,
             helped: helped_registry,
             locked,
@@ -211,6 +238,8 @@ impl Scene {
         let bearer = format!("Bearer {}", self.secret("token"));
         let brings = |secret: &Option<String>| secret.as_ref() == Some(&bearer);
         assert!(self.source.requests().iter().any(|request| brings(&request.authorization)));
+        let is_told = self.within(async || self.store.count(&Method::POST, Kind::Other) > 1);
+        assert!(is_told.await, "nobody was told");
         let refused = self.ask("/v2/", self.secret("guessed password")).await;
         assert!(refused.contains(" 401 "), "{refused}");
 
