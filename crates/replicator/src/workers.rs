@@ -12,8 +12,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::board::Board;
 use crate::credentials::Who;
-use crate::ledger::contents::Contents;
 use crate::ending::{Ending, Observers};
+use crate::ledger::contents::Contents;
 use crate::ledger::grant::{Finding, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;

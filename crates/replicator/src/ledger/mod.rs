@@ -25,8 +25,8 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
-pub(crate) mod contents;
 mod checkup;
+pub(crate) mod contents;
 mod error;
 mod gate;
 pub(crate) mod grant;
