@@ -35,7 +35,8 @@ fn again(record: &Record) -> Record {
 }
 
 fn copied(size_bytes: u64) -> Settlement {
-    Copied { digest: format!("sha256:{}", "a".repeat(64)).parse().unwrap(), size_bytes }
+    let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
+    Copied { digest, size_bytes, contents: None }
 }
 
 fn failed(is_lasting: bool) -> Settlement {
