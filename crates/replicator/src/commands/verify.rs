@@ -1,16 +1,56 @@
 //! `verify`: what was found of a replica, as lines for people. The last one sums up.
 
 use std::fmt;
+use std::path::PathBuf;
 
+use clap::Args;
 use copy::{Damage, Finding, PartKind, Report};
 use indicatif::HumanBytes;
+use protocol::ImageReference;
+
+use super::{Exit, Failure, by_hand, output};
+
+/// What `verify` is told.
+#[derive(Debug, Args)]
+#[command(after_help = EXITS)]
+pub(crate) struct Verify {
+    /// The replica: a reference by tag or digest
+    target: ImageReference,
+    /// Read the manifests alone, and ask for the rest whether it is there and how long it is
+    #[arg(long)]
+    quick: bool,
+    /// A configuration whose registries and target's credentials are used
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+const EXITS: &str = "\
+Ends with 0 when all is right, 4 when a part is missing or damaged, 1 when it could not be
+checked and trying again may help, 3 when the registry refuses or has no such image.
+Of a replica that was copied for some platforms only, the others are reported as missing.
+A damaged replica is repaired by: image-replicator copy --repair SOURCE TARGET";
+
+impl Verify {
+    /// Reads the replica back.
+    pub(crate) async fn run(self) -> Result<Exit, Failure> {
+        let Self { target, quick, config } = self;
+        let nobody = |_: &_| Ok::<_, Failure>(None);
+        let verifier = by_hand::copier(config.as_deref(), &[&target], nobody)?.verifier();
+        let report = match quick {
+            false => verifier.verify(&target).await,
+            true => verifier.verify_quick(&target).await,
+        }?;
+        output::print(&Text { report: &report, quick }.to_string())?;
+        Ok(if report.is_right() { Exit::Done } else { Exit::Damaged })
+    }
+}
 
 /// A report as text.
-pub(crate) struct Text<'a> {
+struct Text<'a> {
     /// What was found.
-    pub(crate) report: &'a Report,
+    report: &'a Report,
     /// Whether blobs were looked up and not read.
-    pub(crate) quick: bool,
+    quick: bool,
 }
 
 /// ```text

@@ -1,23 +1,57 @@
 //! `explain`: what the rules say of an image in a namespace, as lines for people. Asks nobody.
 
 use std::fmt::{self, Write};
+use std::path::PathBuf;
 
+use clap::Args;
 use copy::{MediaType, Platform, Referrers};
 use protocol::{ImageReference, Namespace, TargetRoot};
 
+use super::{Exit, Failure, output};
+use crate::config::ByHand;
 use crate::rules::{Fit, Rules, Terms};
+
+/// What `explain` is told.
+#[derive(Debug, Args)]
+#[command(after_help = EXITS)]
+pub(crate) struct Explain {
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The namespace
+    namespace: Namespace,
+    /// The image, as a pod has it
+    image: ImageReference,
+}
+
+const EXITS: &str = "\
+Ends with 0 when the image is allowed, 3 when it is not. No registry is asked.";
+
+impl Explain {
+    /// Reads the rules, and asks nobody.
+    pub(crate) fn run(self) -> Result<Exit, Failure> {
+        let ByHand { rules, target, .. } = ByHand::load(&self.config)?;
+        let target = target.ok_or_else(|| {
+            let why = "--config: it has no `target`, so nothing can be said of it";
+            Failure::new(Exit::Usage, why)
+        })?;
+        let explanation = explain(&rules, &target, &self.namespace, &self.image);
+        output::print(&explanation.text)?;
+        Ok(if explanation.is_allowed { Exit::Done } else { Exit::Refused })
+    }
+}
 
 /// What is told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Explanation {
+struct Explanation {
     /// The lines.
-    pub(crate) text: String,
+    text: String,
     /// Whether the namespace gets the image.
-    pub(crate) is_allowed: bool,
+    is_allowed: bool,
 }
 
 /// Explains what becomes of `image` in `namespace`.
-pub(crate) fn explain(
+fn explain(
     rules: &Rules,
     target: &TargetRoot,
     namespace: &Namespace,
