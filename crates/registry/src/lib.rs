@@ -1,7 +1,7 @@
 //! A client for OCI registries: layers of one concern each below, verbs over descriptors above.
 //!
 //! ```text
-//! manifests, referrers,        the verbs: what a caller wants
+//! manifests, tags, referrers,  the verbs: what a caller wants
 //! blobs, upload, foreign
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
@@ -38,6 +38,7 @@ mod redirect;
 mod referrers;
 mod request;
 mod retry;
+mod tags;
 mod transport;
 mod upload;
 
