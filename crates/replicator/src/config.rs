@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
@@ -27,7 +28,7 @@ use crate::label::Label;
 use crate::ledger::Settings;
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
-use crate::status::token::Token;
+use crate::status::token::{self, Token};
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
@@ -115,6 +116,12 @@ pub(crate) struct ByHand {
     pub(crate) target: Option<TargetRoot>,
 }
 
+/// What the commands about a running replicator need of the same file.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ForClients {
+    status: StatusFile,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -164,7 +171,7 @@ struct FrontFile {
     rights: CallerRights,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StatusFile {
     listen: SocketAddr,
@@ -292,6 +299,29 @@ impl ByHand {
             keyring,
         })
     }
+}
+
+impl ForClients {
+    /// Reads the configuration at `path`, and no file that it names.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        parse_yaml(path)
+    }
+
+    /// Where the status listener is.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.status.listen
+    }
+
+    /// The header that shows the replicator's token; None where it has none.
+    pub(crate) fn bearer(&self) -> Result<Option<HeaderValue>, ConfigError> {
+        self.status.token.as_ref().map(|path| load_bearer("status.token", path)).transpose()
+    }
+}
+
+/// The header that shows the token in the file at `path`, which `key` names.
+pub(crate) fn load_bearer(key: &str, path: &Path) -> Result<HeaderValue, ConfigError> {
+    let file = Named::new(key, path).read()?;
+    token::bearer(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 impl TargetFile {

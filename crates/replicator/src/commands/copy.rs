@@ -7,9 +7,10 @@ use std::time::Duration;
 use clap::Args;
 use copy::{Copier, CopyError, ForeignLayers, Job, Outcome, Platform, Referrers, Scope, Tracker};
 use indicatif::{ProgressBar, ProgressStyle};
-use protocol::{ImageReference, Namespace, Replica};
+use protocol::{Digest, ImageReference, Namespace, Replica};
+use serde::Serialize;
 
-use super::{Exit, Failure, by_hand, output};
+use super::{Exit, Failure, by_hand, output::Output};
 use crate::config::ByHand;
 use crate::credentials::NamedCredentials;
 use crate::label::Label;
@@ -41,6 +42,8 @@ pub(crate) struct Copy {
     /// is missing or damaged
     #[arg(long)]
     repair: bool,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// What of an image is copied.
@@ -68,7 +71,7 @@ impl From<ScopeArgs> for Scope {
 impl Copy {
     /// Copies, until it is done or the process is told to end.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        let Self { source, target, config, namespace, credentials, scope, repair } = self;
+        let Self { source, target, config, namespace, credentials, scope, repair, output } = self;
         let by = |by_hand: &ByHand| reads_as(by_hand, &namespace, &source, credentials);
         let copier = by_hand::copier(config.as_deref(), &[&source, &target], by)?;
         let copier = copier.with_scope(scope.into());
@@ -80,13 +83,42 @@ impl Copy {
         copier.client().uploads_ended(UPLOADS_TIME).await;
         match ended {
             Some(outcome) => {
-                output::print(&format!("{}@{}\n", target.name(), outcome?.digest))?;
+                let copied = Copied::new(&target, &outcome?);
+                output.print(&copied, format_args!("{}\n", copied.image))?;
                 Ok(Exit::Done)
             }
             None => Err(Failure::new(
                 Exit::Failed,
                 "interrupted; the next copy goes on with what is there",
             )),
+        }
+    }
+}
+
+/// What was copied.
+#[derive(Serialize)]
+struct Copied {
+    /// The replica by its digest.
+    image: String,
+    digest: Digest,
+    /// Bytes of the image; None where the replica was current, and nothing was read that would
+    /// tell.
+    size_bytes: Option<u64>,
+    bytes_moved: u64,
+    blobs_moved: u64,
+    blobs_skipped: u64,
+}
+
+impl Copied {
+    fn new(target: &ImageReference, outcome: &Outcome) -> Self {
+        let &Outcome { ref digest, bytes_moved, blobs_moved, blobs_skipped, size_bytes } = outcome;
+        Self {
+            image: format!("{}@{digest}", target.name()),
+            digest: digest.clone(),
+            size_bytes: Some(size_bytes).filter(|size_bytes| *size_bytes > 0),
+            bytes_moved,
+            blobs_moved,
+            blobs_skipped,
         }
     }
 }

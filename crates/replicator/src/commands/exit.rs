@@ -24,6 +24,25 @@ pub(crate) enum Exit {
     Damaged = 4,
 }
 
+impl Exit {
+    /// All of them.
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Done, Self::Failed, Self::Usage, Self::Refused, Self::Damaged];
+
+    /// For people.
+    pub(crate) fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "it failed, and trying again may help",
+            Self::Usage => "the arguments or the configuration are wrong",
+            Self::Refused => {
+                "a rule, a registry or the replicator refuses, or there is no such image"
+            }
+            Self::Damaged => "the replica is damaged",
+        }
+    }
+}
+
 /// Why a command did not do what it was asked.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -1,13 +1,14 @@
 //! `explain`: what the rules say of an image in a namespace, as lines for people. Asks nobody.
 
-use std::fmt::{self, Write};
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::Args;
-use copy::{MediaType, Platform, Referrers};
+use copy::Referrers;
 use protocol::{ImageReference, Namespace, TargetRoot};
+use serde::Serialize;
 
-use super::{Exit, Failure, output};
+use super::{Exit, Failure, output::Output};
 use crate::config::ByHand;
 use crate::rules::{Fit, Rules, Terms};
 
@@ -22,6 +23,8 @@ pub(crate) struct Explain {
     namespace: Namespace,
     /// The image, as a pod has it
     image: ImageReference,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXITS: &str = "\
@@ -36,18 +39,57 @@ impl Explain {
             Failure::new(Exit::Usage, why)
         })?;
         let explanation = explain(&rules, &target, &self.namespace, &self.image);
-        output::print(&explanation.text)?;
+        self.output.print(&explanation, &explanation)?;
         Ok(if explanation.is_allowed { Exit::Done } else { Exit::Refused })
     }
 }
 
 /// What is told.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Serialize)]
 struct Explanation {
-    /// The lines.
-    text: String,
-    /// Whether the namespace gets the image.
+    image: String,
+    namespace: String,
+    /// The source of `image`, where that leads into the target.
+    replica_of: Option<String>,
     is_allowed: bool,
+    /// The rule that decides; None where none has the image.
+    rule: Option<Deciding>,
+    /// How the image is copied; None where it is not.
+    terms: Option<Told>,
+}
+
+/// The rule that decides, and what of it fits.
+#[derive(Debug, Serialize)]
+struct Deciding {
+    name: String,
+    source: String,
+    /// None where it holds for all.
+    namespace: Option<String>,
+}
+
+/// How an image is copied.
+#[derive(Debug, Serialize)]
+struct Told {
+    registry: String,
+    credentials: Option<Reader>,
+    /// None where it can have none.
+    target: Option<String>,
+    /// Why it can have none.
+    target_error: Option<String>,
+    check: String,
+    /// Empty is all.
+    platforms: Vec<String>,
+    copies_referrers: bool,
+    /// Empty is all.
+    referrer_types: Vec<String>,
+}
+
+/// Who reads it.
+#[derive(Debug, Serialize)]
+struct Reader {
+    name: String,
+    /// Whether they know the source's registry; it is asked without any where not.
+    have_entry: bool,
 }
 
 /// Explains what becomes of `image` in `namespace`.
@@ -58,79 +100,106 @@ fn explain(
     image: &ImageReference,
 ) -> Explanation {
     // Of what leads into the target, that which it is a replica of counts.
-    let source = target.source_of(image);
-    let (source, is_replica) = match &source {
-        Some(source) if target.contains(image) => (source, true),
-        _ => (image, false),
-    };
+    let replica_of = target.source_of(image).filter(|_| target.contains(image));
+    let source = replica_of.as_ref().unwrap_or(image);
     let fit = rules.find(namespace, source);
     let terms = fit.and_then(|fit| fit.rule.terms());
-    let mut text = format!("image        {image}\nnamespace    {namespace}\n");
-    if is_replica {
-        text += &format!("replica of   {source}, whose rule counts\n");
+    Explanation {
+        image: image.to_string(),
+        namespace: namespace.to_string(),
+        replica_of: replica_of.as_ref().map(ToString::to_string),
+        is_allowed: terms.is_some(),
+        rule: fit.map(|Fit { rule, source, namespace }| Deciding {
+            name: rule.name.to_string(),
+            source: source.to_string(),
+            namespace: namespace.map(ToString::to_string),
+        }),
+        terms: terms.map(|terms| tell(terms, target, source)),
     }
-    // Writing to a text cannot fail.
-    let _ = write_rule(&mut text, fit, terms).and_then(|()| match terms {
-        Some(terms) => write_terms(&mut text, terms, target, source),
-        None => Ok(()),
-    });
-    Explanation { text, is_allowed: terms.is_some() }
 }
 
-fn write_rule(text: &mut String, fit: Option<Fit<'_>>, terms: Option<&Terms>) -> fmt::Result {
-    let Some(Fit { rule, source, namespace }) = fit else {
-        return writeln!(
-            text,
-            "decision     refused: no rule has this image in this namespace, and what no rule \
-             allows is refused"
-        );
+fn tell(terms: &Terms, target: &TargetRoot, source: &ImageReference) -> Told {
+    let (target, target_error) = match target.replica_of(source) {
+        Ok(replica) => (Some(replica.reference.to_string()), None),
+        Err(error) => (None, Some(error.to_string())),
     };
-    let decision = if terms.is_some() { "allowed" } else { "refused" };
-    writeln!(text, "decision     {decision} by rule '{}', the first that has both", rule.name)?;
-    write!(text, "why          its source {source} has the image; ")?;
-    match namespace {
-        Some(pattern) => writeln!(text, "its namespace {pattern} has the namespace"),
-        None => writeln!(text, "it holds for all namespaces"),
+    let (copies_referrers, referrer_types) = match &terms.scope.referrers {
+        Referrers::All => (true, Vec::new()),
+        Referrers::Nothing => (false, Vec::new()),
+        Referrers::OfTypes(types) => (true, texts(types)),
+    };
+    Told {
+        registry: source.registry().to_string(),
+        credentials: terms.credentials.as_ref().map(|credentials| Reader {
+            name: credentials.name().to_string(),
+            have_entry: credentials.know(source),
+        }),
+        target,
+        target_error,
+        check: terms.check.to_string(),
+        platforms: texts(&terms.scope.platforms),
+        copies_referrers,
+        referrer_types,
     }
 }
 
-fn write_terms(
-    text: &mut String,
-    terms: &Terms,
-    target: &TargetRoot,
-    source: &ImageReference,
-) -> fmt::Result {
-    match &terms.credentials {
-        None => writeln!(text, "credentials  none")?,
-        Some(credentials) => {
-            let name = credentials.name();
-            let host = source.registry();
-            match credentials.know(source) {
-                true => writeln!(text, "credentials  {name}, which have an entry for {host}")?,
-                false => writeln!(
-                    text,
-                    "credentials  {name}, which have no entry for {host}: it is asked without any"
-                )?,
+fn texts(values: &[impl ToString]) -> Vec<String> {
+    values.iter().map(ToString::to_string).collect()
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "image        {}\nnamespace    {}", self.image, self.namespace)?;
+        if let Some(source) = &self.replica_of {
+            writeln!(f, "replica of   {source}, whose rule counts")?;
+        }
+        let Some(Deciding { name, source, namespace }) = &self.rule else {
+            return writeln!(
+                f,
+                "decision     refused: no rule has this image in this namespace, and what no rule \
+                 allows is refused"
+            );
+        };
+        let decision = if self.is_allowed { "allowed" } else { "refused" };
+        writeln!(f, "decision     {decision} by rule '{name}', the first that has both")?;
+        write!(f, "why          its source {source} has the image; ")?;
+        match namespace {
+            Some(pattern) => writeln!(f, "its namespace {pattern} has the namespace")?,
+            None => writeln!(f, "it holds for all namespaces")?,
+        }
+        self.terms.as_ref().map_or(Ok(()), |terms| terms.fmt(f))
+    }
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.registry;
+        match &self.credentials {
+            None => writeln!(f, "credentials  none")?,
+            Some(Reader { name, have_entry: true }) => {
+                writeln!(f, "credentials  {name}, which have an entry for {host}")?;
+            }
+            Some(Reader { name, have_entry: false }) => writeln!(
+                f,
+                "credentials  {name}, which have no entry for {host}: it is asked without any"
+            )?,
+        }
+        match (&self.target, &self.target_error) {
+            (Some(target), _) => writeln!(f, "target       {target}")?,
+            (None, error) => {
+                writeln!(f, "target       none: {}", error.as_deref().unwrap_or_default())?;
             }
         }
-    }
-    match target.replica_of(source) {
-        Ok(replica) => writeln!(text, "target       {}", replica.reference)?,
-        Err(error) => writeln!(text, "target       none: {error}")?,
-    }
-    writeln!(text, "check        {}", terms.check)?;
-    writeln!(text, "platforms    {}", list(terms.scope.platforms.iter().map(Platform::to_string)))?;
-    match &terms.scope.referrers {
-        Referrers::All => writeln!(text, "referrers    all"),
-        Referrers::Nothing => writeln!(text, "referrers    none"),
-        Referrers::OfTypes(types) => {
-            writeln!(text, "referrers    {}", list(types.iter().map(MediaType::to_string)))
+        writeln!(f, "check        {}", self.check)?;
+        writeln!(f, "platforms    {}", list(&self.platforms))?;
+        match self.copies_referrers {
+            true => writeln!(f, "referrers    {}", list(&self.referrer_types)),
+            false => writeln!(f, "referrers    none"),
         }
     }
 }
 
-fn list(items: impl Iterator<Item = String>) -> String {
-    let items: Vec<_> = items.collect();
+fn list(items: &[String]) -> String {
     if items.is_empty() { "all".to_owned() } else { items.join(", ") }
 }
 
@@ -161,7 +230,7 @@ mod tests {
   deny: true
 ";
 
-    fn explained(namespace: &str, image: &str) -> String {
+    fn explained(namespace: &str, image: &str) -> Explanation {
         let name: crate::label::Label = "hub".parse().unwrap();
         let hub = r#"{"auths":{"https://index.docker.io/v1/":{"auth":"dTpodW50ZXIy"}}}"#;
         let (_, hub) = Held::channel(DockerConfig::parse(hub).unwrap());
@@ -171,8 +240,7 @@ mod tests {
         let rules = Rules::read(files, &keyring, &Scope::default()).unwrap();
         let target = "registry.corp/mirror".parse().unwrap();
         let (namespace, image) = (namespace.parse().unwrap(), image.parse().unwrap());
-        let Explanation { text, is_allowed } = explain(&rules, &target, &namespace, &image);
-        format!("{text}(allowed: {is_allowed})\n")
+        explain(&rules, &target, &namespace, &image)
     }
 
     #[test]
@@ -185,6 +253,12 @@ mod tests {
             ("shop", "registry.corp/mirror/docker.io/library/nginx:1.27"),
         ]
         .map(|(namespace, image)| explained(namespace, image));
-        insta::assert_snapshot!(told.join("\n"));
+        insta::assert_snapshot!(told.map(|told| told.to_string()).join("\n"));
+    }
+
+    #[test]
+    fn a_decision_as_a_document() {
+        let told = [("team-a", "nginx:1.27"), ("default", "nginx:1.27")];
+        insta::assert_json_snapshot!(told.map(|(namespace, image)| explained(namespace, image)));
     }
 }

@@ -7,10 +7,19 @@ mod by_hand;
 mod copy;
 mod exit;
 mod explain;
+mod images;
+mod inspect;
+mod inventory;
+mod list;
+mod manual;
 mod output;
+mod retry;
 mod serve;
+mod server;
+mod status;
 mod table;
 mod verify;
+mod words;
 
 use clap::{Parser, Subcommand};
 
@@ -18,7 +27,7 @@ pub(crate) use exit::{Exit, Failure};
 
 /// Copies images to a registry of your own, and tells the Kubewarden policy where they are.
 #[derive(Debug, Parser)]
-#[command(name = "image-replicator", version, about)]
+#[command(name = "image-replicator", version, about, after_help = notes())]
 pub(crate) struct Cli {
     /// What to log: error, warn, info, debug or trace, or a filter such as info,copy=debug
     #[arg(long, global = true, value_name = "FILTER", default_value = "info")]
@@ -28,17 +37,46 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// What to do.
+/// What to do: first the replicator, then what people ask one that runs, then what needs none.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Answer triggers and copy images, until told to end
     Serve(serve::Serve),
+    /// Show how things stand: what fails and who waits for it, what is copied and how far
+    Status(status::Status),
+    /// List the images that were asked for, and what became of each
+    List(list::List),
+    /// Show all that is known of one image
+    Inspect(inspect::Inspect),
+    /// Try images again whose copy failed
+    Retry(retry::Retry),
+    /// List every image that ever entered the cluster; those that run unreplicated come first
+    Inventory(inventory::Inventory),
+    /// Tell whether a namespace gets an image, and by which rule
+    Explain(explain::Explain),
     /// Copy one image now, with all its platforms and signatures, and show how far it is
     Copy(copy::Copy),
     /// Check that a replica is whole: read each part of it and compare it with its digest
     Verify(verify::Verify),
-    /// Tell whether a namespace gets an image, and by which rule
-    Explain(explain::Explain),
+    /// Print a script that completes commands in a shell
+    Completions(manual::Completions),
+    /// Print the manual page, or write those of all commands
+    Man(manual::Man),
+}
+
+fn notes() -> String {
+    let exits = Exit::ALL.map(|exit| format!("  {}  {}\n", exit as u8, exit.meaning())).concat();
+    format!(
+        "status, list, inspect, retry and inventory ask a replicator that runs; the others need \
+         none.\nColours are shown on a terminal only, and never where NO_COLOR is set.\n\n\
+         Exit codes:\n{exits}\n\
+         Examples:\n  \
+         kubectl port-forward --namespace image-replicator deploy/image-replicator 9090 &\n  \
+         image-replicator status\n  \
+         image-replicator inspect nginx:1.27\n  \
+         image-replicator explain --config config.yaml shop nginx:1.27\n  \
+         image-replicator copy nginx:1.27 registry.corp/mirror/nginx:1.27"
+    )
 }
 
 impl Command {
@@ -46,9 +84,16 @@ impl Command {
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
         match self {
             Self::Serve(command) => Box::pin(command.run()).await,
+            Self::Status(command) => command.run().await,
+            Self::List(command) => command.run().await,
+            Self::Inspect(command) => command.run().await,
+            Self::Retry(command) => command.run().await,
+            Self::Inventory(command) => command.run().await,
+            Self::Explain(command) => command.run(),
             Self::Copy(command) => Box::pin(command.run()).await,
             Self::Verify(command) => command.run().await,
-            Self::Explain(command) => command.run(),
+            Self::Completions(command) => command.run(),
+            Self::Man(command) => command.run(),
         }
     }
 }

@@ -11,6 +11,10 @@ use serde::Serialize;
 
 use super::{Exit, Failure};
 
+/// Puts the cursor at the top of the screen, clears it, and cuts what is wider; the end undoes that.
+const REDRAW: &str = "\x1b[?7l\x1b[H\x1b[J";
+const REDRAWN: &str = "\x1b[?7h";
+
 /// In which form a command prints.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
@@ -21,7 +25,7 @@ pub(crate) struct Output {
 
 /// The forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// Text for people.
     Table,
     /// One JSON document.
@@ -31,6 +35,16 @@ enum Format {
 }
 
 impl Output {
+    /// In this form.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Whether it is for people.
+    pub(crate) fn is_table(self) -> bool {
+        self.format == Format::Table
+    }
+
     /// Prints `document`, for people as `text`.
     pub(crate) fn print(
         self,
@@ -40,24 +54,44 @@ impl Output {
         let cannot = |error: &dyn fmt::Display| {
             Failure::new(Exit::Failed, format!("the document cannot be written: {error}"))
         };
-        let printed = match self.format {
-            Format::Table => text.to_string(),
+        match self.format {
+            Format::Table => write(&mut anstream::stdout().lock(), text.to_string().as_bytes()),
             Format::Json => {
-                serde_json::to_string_pretty(document).map_err(|error| cannot(&error))? + "\n"
+                let json =
+                    serde_json::to_string_pretty(document).map_err(|error| cannot(&error))?;
+                print_raw((json + "\n").as_bytes())
             }
-            Format::Yaml => serde_yaml::to_string(document).map_err(|error| cannot(&error))?,
-        };
-        print(&printed)
+            Format::Yaml => {
+                let yaml = serde_yaml::to_string(document).map_err(|error| cannot(&error))?;
+                print_raw(yaml.as_bytes())
+            }
+        }
     }
 }
 
-/// Writes `text` to standard output.
-pub(crate) fn print(text: &str) -> Result<(), Failure> {
-    let mut stdout = anstream::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+/// Writes what is for programs, as it is.
+pub(crate) fn print_raw(bytes: &[u8]) -> Result<(), Failure> {
+    write(&mut io::stdout().lock(), bytes)
+}
+
+/// Draws `text` in place of what is on the terminal; of what does not fit, the top.
+pub(crate) fn redraw(text: &str) -> Result<(), Failure> {
+    let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| rows.0.into());
+    let lines = text.lines().take(rows.saturating_sub(1));
+    let text: String = lines.flat_map(|line| [line, "\n"]).collect();
+    // Colours may be unwanted, by NO_COLOR; the cursor has to move all the same.
+    print_raw(REDRAW.as_bytes())?;
+    write(&mut anstream::stdout().lock(), text.as_bytes())?;
+    print_raw(REDRAWN.as_bytes())
+}
+
+fn write(stdout: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        // Whoever reads has read enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => {
             Err(Failure::new(Exit::Failed, format!("standard output cannot be written: {error}")))
         }
-        _ => Ok(()),
+        Ok(()) => Ok(()),
     }
 }

@@ -53,6 +53,23 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         Self { rows: vec![head.map(|name| Cell::from(name).styled(bold))] }
     }
 
+    /// Whether there is nothing under its head.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many rows are under its head.
+    pub(crate) fn len(&self) -> usize {
+        self.rows.len() - 1
+    }
+
+    /// The same with this many rows at most.
+    #[must_use]
+    pub(crate) fn first(mut self, rows: usize) -> Self {
+        self.rows.truncate(1 + rows);
+        self
+    }
+
     /// Adds a row.
     pub(crate) fn push(&mut self, row: [Cell; COLUMNS]) {
         self.rows.push(row);

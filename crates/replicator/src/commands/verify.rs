@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 use copy::{Damage, Finding, PartKind, Report};
 use indicatif::HumanBytes;
-use protocol::ImageReference;
+use protocol::{Digest, ImageReference};
+use serde::Serialize;
 
-use super::{Exit, Failure, by_hand, output};
+use super::{Exit, Failure, by_hand, output::Output};
 
 /// What `verify` is told.
 #[derive(Debug, Args)]
@@ -22,6 +23,8 @@ pub(crate) struct Verify {
     /// A configuration whose registries and target's credentials are used
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    #[command(flatten)]
+    output: Output,
 }
 
 const EXITS: &str = "\
@@ -33,15 +36,62 @@ A damaged replica is repaired by: image-replicator copy --repair SOURCE TARGET";
 impl Verify {
     /// Reads the replica back.
     pub(crate) async fn run(self) -> Result<Exit, Failure> {
-        let Self { target, quick, config } = self;
+        let Self { target, quick, config, output } = self;
         let nobody = |_: &_| Ok::<_, Failure>(None);
         let verifier = by_hand::copier(config.as_deref(), &[&target], nobody)?.verifier();
         let report = match quick {
             false => verifier.verify(&target).await,
             true => verifier.verify_quick(&target).await,
         }?;
-        output::print(&Text { report: &report, quick }.to_string())?;
+        let text = Text { report: &report, quick };
+        output.print(&Document::from(&report), text)?;
         Ok(if report.is_right() { Exit::Done } else { Exit::Damaged })
+    }
+}
+
+/// A report as a document.
+#[derive(Serialize)]
+struct Document<'a> {
+    is_right: bool,
+    digest: &'a Digest,
+    parts: usize,
+    size_bytes: u64,
+    findings: Vec<FindingDocument<'a>>,
+}
+
+/// A part that is damaged.
+#[derive(Serialize)]
+struct FindingDocument<'a> {
+    damage: String,
+    kind: String,
+    digest: &'a Digest,
+    /// The first manifest that names it; None for the root.
+    parent: Option<&'a Digest>,
+    platform: Option<String>,
+    /// Why it could not be read.
+    reason: Option<&'a str>,
+}
+
+impl<'a> From<&'a Report> for Document<'a> {
+    fn from(report: &'a Report) -> Self {
+        let finding = |Finding { part, damage }: &'a Finding| FindingDocument {
+            damage: damage.to_string(),
+            kind: part.kind.to_string(),
+            digest: &part.digest,
+            parent: part.parent.as_ref(),
+            platform: part.platform.as_ref().map(ToString::to_string),
+            reason: match damage {
+                Damage::Unreadable { reason } => Some(reason),
+                _ => None,
+            },
+        };
+        Self {
+            is_right: report.is_right(),
+            digest: &report.digest,
+            parts: report.parts,
+            size_bytes: report.size_bytes,
+            findings: report.findings.iter().map(finding).collect(),
+        }
     }
 }
 
@@ -98,7 +148,6 @@ fn hides_parts(finding: &Finding) -> bool {
 mod tests {
     use super::*;
     use copy::Part;
-    use protocol::Digest;
 
     fn digest(digit: char) -> Digest {
         format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap()
@@ -128,5 +177,6 @@ mod tests {
         let shown = [(&damaged, false), (&one, true), (&right, false), (&right, true)];
         let texts = shown.map(|(report, quick)| Text { report, quick }.to_string());
         insta::assert_snapshot!(texts.join("\n"));
+        insta::assert_json_snapshot!(Document::from(&damaged));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::HeaderValue;
 use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use protocol::RefusalCode;
@@ -38,15 +39,28 @@ pub(crate) enum TokenError {
     Illegal,
 }
 
+/// The token in the text of a file; blanks around it do not count.
+fn legal(text: &str) -> Result<&str, TokenError> {
+    let text = text.trim();
+    match text {
+        _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::Illegal),
+        _ if text.len() < MIN_CHARS => Err(TokenError::Short),
+        _ => Ok(text),
+    }
+}
+
+/// The header that shows the token in the text of a file.
+pub(crate) fn bearer(text: &str) -> Result<HeaderValue, TokenError> {
+    let header = HeaderValue::try_from(format!("Bearer {}", legal(text)?));
+    let mut header = header.map_err(|_| TokenError::Illegal)?;
+    header.set_sensitive(true);
+    Ok(header)
+}
+
 impl Token {
-    /// Reads what stands in a file; blanks around it do not count.
+    /// Reads what stands in a file.
     pub(crate) fn parse(text: &str) -> Result<Self, TokenError> {
-        let text = text.trim();
-        match text {
-            _ if !text.bytes().all(|byte| byte.is_ascii_graphic()) => Err(TokenError::Illegal),
-            _ if text.len() < MIN_CHARS => Err(TokenError::Short),
-            _ => Ok(Self(Sha256::digest(text).into())),
-        }
+        legal(text).map(|text| Self(Sha256::digest(text).into()))
     }
 
     fn is(&self, given: &[u8]) -> bool {
