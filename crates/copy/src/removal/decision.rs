@@ -85,7 +85,7 @@ pub(super) fn decide(holdings: &Holdings, unwanted: &Unwanted) -> Survey {
             let reason = match (tag, runs) {
                 (Some((tag, _)), _) => HeldBack::Tagged(tag.clone()),
                 (None, Some(digest)) => HeldBack::Runs(digest.clone()),
-                (None, None) if kept.contains(&root) => HeldBack::PartOfOther,
+                (None, None) if kept.contains(root) => HeldBack::PartOfOther,
                 (None, None) => continue,
             };
             held_back.insert(root.clone(), reason);

@@ -170,7 +170,7 @@ impl Look<'_> {
                 let mut children = Vec::new();
                 if descriptor.media_type.is_index() {
                     let named = manifest::read(&descriptor.media_type, &bytes)
-                        .map_err(|flaw| RemovalError::found(at, &digest, flaw.message))?;
+                        .map_err(|flaw| RemovalError::found(at, &digest, &flaw.message))?;
                     for child in named.manifests.into_iter().map(|child| child.descriptor) {
                         if !child.media_type.is_image() {
                             level.insert(child.digest.clone());
@@ -239,7 +239,7 @@ impl RemovalError {
         Self { at: at.clone(), cause: Cause::Registry(error) }
     }
 
-    fn found(at: &ReplicaRepository, digest: &Digest, message: String) -> Self {
+    fn found(at: &ReplicaRepository, digest: &Digest, message: &str) -> Self {
         Self { at: at.clone(), cause: Cause::Found(format!("{digest} cannot be read: {message}")) }
     }
 
