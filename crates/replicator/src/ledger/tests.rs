@@ -6,6 +6,7 @@ mod history;
 mod outage;
 mod queue;
 mod random;
+mod removal;
 mod replicators;
 mod uses;
 
