@@ -26,6 +26,7 @@ use crate::front::rights::CallerRights;
 use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
 use crate::ledger::Settings;
+use crate::retention::{Schedule, UnusedFor};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 use crate::status::token::{self, Token};
@@ -58,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// When replicas that nobody uses are taken away.
+    pub(crate) retention: Schedule,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -142,6 +145,8 @@ struct File {
     rights: RightsFile,
     #[serde(default)]
     copy: CopyFile,
+    #[serde(default)]
+    retention: RetentionFile,
     drain_ms: Option<u64>,
 }
 
@@ -214,6 +219,23 @@ struct RightsFile {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RetentionFile {
+    unused_for: Option<Period>,
+    every: Option<Period>,
+}
+
+impl RetentionFile {
+    fn schedule(&self) -> Result<Schedule, ConfigError> {
+        let unused_for = match self.unused_for {
+            Some(Period(time)) => UnusedFor::new(time).ok_or(ConfigError::UnusedFor)?,
+            None => UnusedFor::default(),
+        };
+        Ok(Schedule { unused_for, every: self.every.map(|Period(every)| every) })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
     #[serde(default)]
@@ -279,6 +301,7 @@ impl Config {
             target,
             registries,
             rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            retention: file.retention.schedule()?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,

@@ -19,6 +19,7 @@ mod namespaces;
 mod origins;
 mod pace;
 mod proofs;
+mod retention;
 mod rights;
 mod rules;
 mod serve;

@@ -13,6 +13,7 @@ mod inventory;
 mod list;
 mod manual;
 mod output;
+mod prune;
 mod retry;
 mod serve;
 mod server;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     Retry(retry::Retry),
     /// List every image that ever entered the cluster; those that run unreplicated come first
     Inventory(inventory::Inventory),
+    /// Show which replicas nobody uses, and take them away with --yes
+    Prune(prune::Prune),
     /// Tell whether a namespace gets an image, and by which rule
     Explain(explain::Explain),
     /// Copy one image now, with all its platforms and signatures, and show how far it is
@@ -67,7 +70,7 @@ pub(crate) enum Command {
 fn notes() -> String {
     let exits = Exit::ALL.map(|exit| format!("  {}  {}\n", exit as u8, exit.meaning())).concat();
     format!(
-        "status, list, inspect, retry and inventory ask a replicator that runs; the others need \
+        "status, list, inspect, retry, inventory and prune ask a replicator that runs; the others need \
          none.\nColours are shown on a terminal only, and never where NO_COLOR is set.\n\n\
          Exit codes:\n{exits}\n\
          Examples:\n  \
@@ -89,6 +92,7 @@ impl Command {
             Self::Inspect(command) => command.run().await,
             Self::Retry(command) => command.run().await,
             Self::Inventory(command) => command.run().await,
+            Self::Prune(command) => command.run().await,
             Self::Explain(command) => command.run(),
             Self::Copy(command) => Box::pin(command.run()).await,
             Self::Verify(command) => command.run().await,

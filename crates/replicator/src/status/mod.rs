@@ -3,12 +3,13 @@
 //!
 //! - [`documents`]: what the API says;
 //! - [`api`]: its routes; [`answer`]: their form; [`token`]: who may do more than look;
-//! - [`overview`]: how things stand.
+//! - [`overview`]: how things stand; [`prune`]: what nobody uses.
 
 mod answer;
 mod api;
 pub(crate) mod documents;
 mod overview;
+mod prune;
 pub(crate) mod token;
 
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::front::api::Api;
 use crate::front::tls::Certificate;
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Moment};
+use crate::retention::{Pruner, Schedule};
 use crate::watch::{Held, Troubles};
 use token::Keeper;
 
@@ -59,6 +61,10 @@ pub(crate) struct Status {
     pub(crate) front: Api,
     /// Knows who may do more than look.
     pub(crate) keeper: Keeper,
+    /// Takes replicas away that nobody uses.
+    pub(crate) pruner: Pruner,
+    /// When it does so by itself.
+    pub(crate) retention: Schedule,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -79,6 +85,7 @@ impl Status {
             .route("/api/v1/image", get(api::image))
             .route("/api/v1/retry", post(api::retry))
             .route("/api/v1/prewarm", post(api::prewarm))
+            .route("/api/v1/prune", get(prune::look).post(prune::begin))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .with_state(self)
             .into_make_service_with_connect_info::<SocketAddr>();
@@ -138,23 +145,14 @@ mod tests {
     use super::*;
     use crate::front::testing::{api, tls};
     use crate::ledger::testing::{Fixture, ask};
+    use crate::retention::UnusedFor;
     use crate::rules::Rules;
     use crate::watch::Watcher;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_ledger_that_fails_takes_its_own_figures_away_alone() {
         let store = Fixture::sqlite().await;
-        let ledger = store.open().await;
-        let status = Status {
-            front: api(&ledger, "registry.corp/mirror", Rules::default()),
-            keeper: Keeper::new(None),
-            ledger,
-            metrics: Metrics::default(),
-            client: Client::new(ClientConfig::default()).unwrap(),
-            certificate: tls(&testkit::Certificates::new()).certificate,
-            troubles: Watcher::default().troubles(),
-            draining: CancellationToken::new(),
-        };
+        let status = status(store.open().await);
         store.run("DROP TABLE replicas").await;
         status.ledger.want(ask("1")).await.unwrap_err();
         let reply = metrics(State(status)).await.into_response();
@@ -163,5 +161,21 @@ mod tests {
         let text = String::from_utf8(body.to_vec()).unwrap();
         assert!(text.contains("image_replicator_ledger_writable 0\n"), "{text}");
         assert!(!text.contains("image_replicator_queue_length"), "{text}");
+    }
+
+    /// What a listener shows of a ledger.
+    pub(in crate::status) fn status(ledger: Ledger) -> Status {
+        Status {
+            front: api(&ledger, "registry.corp/mirror", Rules::default()),
+            keeper: Keeper::new(None),
+            pruner: crate::retention::testing::pruner(&ledger),
+            retention: Schedule { unused_for: UnusedFor::default(), every: None },
+            ledger,
+            metrics: Metrics::default(),
+            client: Client::new(ClientConfig::default()).unwrap(),
+            certificate: tls(&testkit::Certificates::new()).certificate,
+            troubles: Watcher::default().troubles(),
+            draining: CancellationToken::new(),
+        }
     }
 }
