@@ -1,10 +1,12 @@
--- What a copy saw of an image: the platforms and referrers that are at the target with it.
+-- What a copy saw of an image, and brought to the target.
 CREATE TABLE contents (
     source    TEXT NOT NULL PRIMARY KEY,
     -- As in linux/arm64, with commas between them.
     platforms TEXT NOT NULL,
-    -- Kinds of referrers with their numbers, as in signature=2,sbom=1.
-    referrers TEXT NOT NULL
+    -- Kinds of referrers with their numbers, as in signature=2,sbom=1; NULL where none was looked for.
+    referrers TEXT,
+    -- Whether a signature is among them: 0 or 1.
+    is_signed BIGINT
 );
 
 -- When requests were made that history has let go of, so that first and last stay known.

@@ -14,6 +14,7 @@ mod freshness;
 mod front;
 mod label;
 mod ledger;
+mod manifests;
 mod metrics;
 mod namespaces;
 mod origins;
@@ -35,6 +36,13 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
 use commands::{Cli, Command, Exit, Failure};
+
+/// musl's own allocator has one lock for all threads, and gives each piece back to the kernel: a copy
+/// takes half as much processor time again with it. This one takes as little as glibc's, and some
+/// 30 MiB more of memory.
+#[cfg(target_env = "musl")]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let exit = run(Cli::parse()).unwrap_or_else(|failure| {

@@ -25,6 +25,7 @@ use crate::proofs::Prover;
 use crate::retention::Pruner;
 use crate::rights::Rights;
 use crate::status::Status;
+use crate::status::feed::Feed;
 use crate::status::token::Keeper;
 use crate::workers::{Stop, Workers};
 
@@ -111,6 +112,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         certificate: config.front.tls.certificate,
         troubles,
         front: api.clone(),
+        feed: Feed::new(stop_listening.clone()),
         keeper: Keeper::new(config.status.token),
         pruner: pruner.clone(),
         retention: config.retention,

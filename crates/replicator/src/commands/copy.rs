@@ -111,7 +111,8 @@ struct Copied {
 
 impl Copied {
     fn new(target: &ImageReference, outcome: &Outcome) -> Self {
-        let &Outcome { ref digest, bytes_moved, blobs_moved, blobs_skipped, size_bytes } = outcome;
+        let &Outcome { ref digest, bytes_moved, blobs_moved, blobs_skipped, size_bytes, .. } =
+            outcome;
         Self {
             image: format!("{}@{digest}", target.name()),
             digest: digest.clone(),

@@ -29,6 +29,16 @@ impl Exit {
     pub(crate) const ALL: [Self; 5] =
         [Self::Done, Self::Failed, Self::Usage, Self::Refused, Self::Damaged];
 
+    /// The one that counts of what became of several things: what will not pass before what may.
+    pub(crate) fn of_all(exits: impl IntoIterator<Item = Self>) -> Self {
+        let rank = |exit: &Self| match exit {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage | Self::Refused | Self::Damaged => 2,
+        };
+        exits.into_iter().max_by_key(rank).unwrap_or(Self::Done)
+    }
+
     /// For people.
     pub(crate) fn meaning(self) -> &'static str {
         match self {

@@ -100,7 +100,7 @@ fn explain(
     image: &ImageReference,
 ) -> Explanation {
     // Of what leads into the target, that which it is a replica of counts.
-    let replica_of = target.source_of(image).filter(|_| target.contains(image));
+    let replica_of = target.source_of(image);
     let source = replica_of.as_ref().unwrap_or(image);
     let fit = rules.find(namespace, source);
     let terms = fit.and_then(|fit| fit.rule.terms());

@@ -1,5 +1,6 @@
 //! `inspect`: all that is known of one image.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use super::server::ServerArgs;
 use super::table::{Table, printable};
 use super::words::{duration, list, moment, or_nothing, size};
 use super::{Exit, Failure};
-use crate::status::documents::{Image, ImageDetails, Work};
+use crate::status::documents::{ImageDetails, Work};
 
 /// What `inspect` is told.
 #[derive(Debug, Args)]
@@ -71,7 +72,13 @@ impl fmt::Display for Text<'_> {
         writeln!(f, "size       {}", image.size_bytes.map_or_else(unknown, size))?;
         let platforms = image.platforms.as_deref().map_or_else(unknown, list);
         writeln!(f, "platforms  {platforms}")?;
-        writeln!(f, "referrers  {}", referrers(image).unwrap_or_else(unknown))?;
+        writeln!(f, "referrers  {}", image.referrers.as_ref().map_or_else(unknown, kinds))?;
+        let signed = match image.signed {
+            None => "unknown",
+            Some(false) => "no",
+            Some(true) => "yes, and nobody has verified here by whom",
+        };
+        writeln!(f, "signed     {signed}")?;
         let (first, last) = (time(image.first_asked_ms), time(image.last_asked_ms));
         writeln!(f, "asked      first {first}, last {last}")?;
         writeln!(f, "checked    {}", time(image.checked_at_ms))?;
@@ -110,14 +117,10 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-fn referrers(image: &Image) -> Option<String> {
-    let kinds = image.referrers.as_ref()?;
-    let kinds: Vec<_> = kinds.iter().map(|(kind, count)| format!("{count} {kind}")).collect();
-    let listed = if kinds.is_empty() { "none".to_owned() } else { printable(&kinds.join(", ")) };
-    Some(match image.signed {
-        Some(true) => format!("{listed}; a signature came with it, which nobody has verified here"),
-        _ => listed,
-    })
+fn kinds(referrers: &BTreeMap<String, u64>) -> String {
+    let kinds = referrers.iter().map(|(kind, count)| format!("{count} {kind}"));
+    let kinds: Vec<_> = kinds.collect();
+    if kinds.is_empty() { "none".to_owned() } else { printable(&kinds.join(", ")) }
 }
 
 /// What is to be done about it.
@@ -131,5 +134,77 @@ pub(crate) fn describe(work: &Work) -> String {
         Work::Leased { since_ms, replicator } => {
             format!("{} works on it since {}", printable(replicator), moment(*since_ms))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::images::testing::{NOW_MS, images};
+    use crate::commands::output::forms;
+    use crate::ledger::work::Priority;
+    use crate::status::documents::{Copy, Failure, Request};
+    use protocol::{RefusalCode, Side};
+
+    #[test]
+    fn an_image_in_each_form() {
+        let [_, image, _] = images().try_into().unwrap();
+        let request = Request {
+            namespace: "shop".to_owned(),
+            caller: "policy".to_owned(),
+            first_at_ms: NOW_MS - 86_400_000,
+            last_at_ms: NOW_MS,
+            count: 12,
+        };
+        let copy = Copy {
+            result: "copied".to_owned(),
+            digest: image.digest.clone(),
+            bytes_moved: 70 << 20,
+            began_at_ms: NOW_MS - 86_400_000,
+            ended_at_ms: NOW_MS - 86_395_000,
+            replicator: "one".to_owned(),
+        };
+        let details = ImageDetails {
+            image,
+            failure: None,
+            attempts: 0,
+            work: Work::Idle,
+            changed_at_ms: NOW_MS - 86_395_000,
+            requests: vec![request],
+            copies: vec![copy],
+        };
+        insta::assert_snapshot!(forms(&details, Text(&details)));
+    }
+
+    #[test]
+    fn an_image_that_failed_tells_why() {
+        let [_, _, image] = images().try_into().unwrap();
+        let failure = Failure {
+            code: RefusalCode::Failed,
+            side: Side::Source,
+            message: "source quay.io is not reachable".to_owned(),
+            is_lasting: true,
+        };
+        let details = ImageDetails {
+            image,
+            failure: Some(failure),
+            attempts: 3,
+            work: Work::Idle,
+            changed_at_ms: NOW_MS,
+            requests: Vec::new(),
+            copies: Vec::new(),
+        };
+        insta::assert_snapshot!(Text(&details));
+    }
+
+    #[test]
+    fn work_in_words() {
+        let works = [
+            Work::Idle,
+            Work::Later { due_at_ms: NOW_MS },
+            Work::Waiting { since_ms: NOW_MS, priority: Priority::Soon },
+            Work::Leased { since_ms: NOW_MS, replicator: "one".to_owned() },
+        ];
+        insta::assert_snapshot!(works.map(|work| describe(&work)).join("\n"));
     }
 }

@@ -4,13 +4,13 @@ use std::fmt;
 
 use clap::{Args, ValueEnum};
 
-use super::images::{self, Filters};
+use super::images::{self, Filters, Found};
 use super::output::{Format, Output, print_raw};
 use super::server::ServerArgs;
 use super::table::{Cell, Table};
 use super::words::{BAD, list, moment, or_nothing, size, state};
 use super::{Exit, Failure};
-use crate::status::documents::{Image, Images};
+use crate::status::documents::Image;
 
 /// What `inventory` is told.
 #[derive(Debug, Args)]
@@ -25,7 +25,7 @@ pub(crate) struct Inventory {
     #[arg(long)]
     in_use: bool,
     /// In which form to print
-    #[arg(long = "output", short, value_name = "FORM", default_value = "table")]
+    #[arg(long = "output", short = 'o', value_name = "FORM", default_value = "table")]
     form: Form,
     #[command(flatten)]
     server: ServerArgs,
@@ -64,7 +64,7 @@ impl Inventory {
                 return Ok(Exit::Done);
             }
         };
-        let document = Images { images: images::all(&api, &query).await?, next: None };
+        let document = Found { images: images::all(&api, &query).await? };
         Output::new(format).print(&document, Text(&document.images))?;
         Ok(Exit::Done)
     }
@@ -106,5 +106,18 @@ impl fmt::Display for Text<'_> {
             ]);
         }
         table.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::images::testing::images;
+
+    #[test]
+    fn an_inventory_marks_what_runs_unreplicated() {
+        let text = Text(&images()).to_string();
+        assert!(text.contains(&format!("{BAD}unreplicated{BAD:#}")), "{text:?}");
+        insta::assert_snapshot!(anstream::adapter::strip_str(&text));
     }
 }

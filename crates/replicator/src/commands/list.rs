@@ -4,13 +4,13 @@ use std::fmt;
 
 use clap::Args;
 
-use super::images::{self, Filters};
+use super::images::{self, Filters, Found};
 use super::output::Output;
 use super::server::ServerArgs;
 use super::table::Table;
 use super::words::{ago, list, now_ms, or_nothing, size, state};
 use super::{Exit, Failure};
-use crate::status::documents::{Image, Images};
+use crate::status::documents::Image;
 
 /// What `list` is told.
 #[derive(Debug, Args)]
@@ -36,7 +36,7 @@ impl List {
         let mut images = images::all(&api, &self.filters.query()).await?;
         // What runs without having been asked for is the inventory's.
         images.retain(|image| image.state.is_some());
-        let document = Images { images, next: None };
+        let document = Found { images };
         self.output.print(&document, Text { images: &document.images, now_ms: now_ms() })?;
         Ok(Exit::Done)
     }
@@ -61,5 +61,19 @@ impl fmt::Display for Text<'_> {
             ]);
         }
         table.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::images::testing::{NOW_MS, images};
+    use crate::commands::output::forms;
+
+    #[test]
+    fn images_in_each_form() {
+        let document = Found { images: images() };
+        let text = Text { images: &document.images, now_ms: NOW_MS };
+        insta::assert_snapshot!(forms(&document, text));
     }
 }

@@ -19,18 +19,15 @@ const REDRAWN: &str = "\x1b[?7h";
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct Output {
     /// In which form to print
-    #[arg(long = "output", short, value_name = "FORM", default_value = "table")]
+    #[arg(long = "output", short = 'o', value_name = "FORM", default_value = "table")]
     format: Format,
 }
 
 /// The forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// Text for people.
     Table,
-    /// One JSON document.
     Json,
-    /// One YAML document.
     Yaml,
 }
 
@@ -51,20 +48,21 @@ impl Output {
         document: &impl Serialize,
         text: impl fmt::Display,
     ) -> Result<(), Failure> {
+        let printed = self.render(document, text)?;
+        write(&mut anstream::stdout().lock(), printed.as_bytes())
+    }
+
+    fn render(self, document: &impl Serialize, text: impl fmt::Display) -> Result<String, Failure> {
         let cannot = |error: &dyn fmt::Display| {
             Failure::new(Exit::Failed, format!("the document cannot be written: {error}"))
         };
         match self.format {
-            Format::Table => write(&mut anstream::stdout().lock(), text.to_string().as_bytes()),
-            Format::Json => {
-                let json =
-                    serde_json::to_string_pretty(document).map_err(|error| cannot(&error))?;
-                print_raw((json + "\n").as_bytes())
-            }
-            Format::Yaml => {
-                let yaml = serde_yaml::to_string(document).map_err(|error| cannot(&error))?;
-                print_raw(yaml.as_bytes())
-            }
+            Format::Table => Ok(text.to_string()),
+            Format::Json => match serde_json::to_string_pretty(document) {
+                Ok(json) => Ok(json + "\n"),
+                Err(error) => Err(cannot(&error)),
+            },
+            Format::Yaml => serde_yaml::to_string(document).map_err(|error| cannot(&error)),
         }
     }
 }
@@ -94,4 +92,14 @@ fn write(stdout: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
         }
         Ok(()) => Ok(()),
     }
+}
+
+/// What a command prints in each form, without colours.
+#[cfg(test)]
+pub(crate) fn forms(document: &impl Serialize, text: impl fmt::Display) -> String {
+    let form = |format| {
+        let rendered = Output { format }.render(document, &text).unwrap();
+        anstream::adapter::strip_str(&rendered).to_string()
+    };
+    [Format::Table, Format::Json, Format::Yaml].map(form).join("---\n")
 }

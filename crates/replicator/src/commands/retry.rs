@@ -24,7 +24,7 @@ const AT_ONCE: usize = 8;
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub(crate) struct Retry {
-    /// The images, as pods' authors write them
+    /// The images, as pods' authors write them, or their replicas
     #[arg(value_name = "IMAGE", required_unless_present = "all_failed")]
     images: Vec<ImageReference>,
     /// All images that failed or were refused
@@ -108,5 +108,30 @@ impl fmt::Display for Retried {
             table.push([(&image.source).into(), now]);
         }
         table.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::output::forms;
+    use crate::ledger::work::Priority;
+
+    #[test]
+    fn wishes_in_each_form() {
+        let waiting = Work::Waiting { since_ms: 1_800_000_000_000, priority: Priority::Now };
+        let image = |source: &str, work, error: Option<&str>| RetriedImage {
+            source: source.parse().unwrap(),
+            work,
+            error: error.map(str::to_owned),
+        };
+        let document = Retried {
+            images: vec![
+                image("quay.io/team/app:v1", Some(waiting), None),
+                image("nginx:2", None, Some("the replicator says: nobody has asked for it yet")),
+            ],
+        };
+        insta::assert_snapshot!(forms(&document, &document));
+        assert_eq!(Retried { images: Vec::new() }.to_string(), "no image has failed\n");
     }
 }

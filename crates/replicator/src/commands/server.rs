@@ -358,3 +358,36 @@ impl From<AskError> for Failure {
         Self::new(error.exit(), error)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listening(address: &str) -> String {
+        Server::from(address.parse::<SocketAddr>().unwrap()).to_string()
+    }
+
+    #[test]
+    fn a_listener_is_reached_from_its_own_machine() {
+        assert_eq!(listening("0.0.0.0:9090"), "http://127.0.0.1:9090");
+        assert_eq!(listening("[::]:9090"), "http://[::1]:9090");
+        assert_eq!(listening("10.1.2.3:80"), "http://10.1.2.3");
+    }
+
+    #[test]
+    fn a_server_is_a_url_of_plain_http_without_secrets() {
+        let parsed = |text: &str| match text.parse::<Server>() {
+            Ok(server) => server.0.to_string(),
+            Err(error) => error.to_string(),
+        };
+        let texts = [
+            "http://127.0.0.1:9090",
+            "http://r.example/replicator?x=1#y",
+            "https://r.example",
+            "http://user:hunter2@r.example",
+            "r.example:9090",
+            "9090",
+        ];
+        insta::assert_snapshot!(texts.map(|text| format!("{text} -> {}", parsed(text))).join("\n"));
+    }
+}

@@ -120,6 +120,7 @@ impl Text<'_> {
         write!(f, "images   {counts}\nqueue    ")?;
         match (queue.waiting, queue.oldest_ms) {
             (0, _) => writeln!(f, "nothing waits"),
+            (1, Some(ms)) => writeln!(f, "1 waits, for {}", ago(ms, *now_ms)),
             (waiting, None) => writeln!(f, "{waiting} wait"),
             (waiting, Some(ms)) => {
                 writeln!(f, "{waiting} wait, the first for {}", ago(ms, *now_ms))
@@ -236,4 +237,136 @@ fn registries_table(registries: &[RegistryHealth]) -> Table<3> {
         ]);
     }
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::output::forms;
+    use crate::ledger::record::State;
+    use crate::ledger::work::Priority;
+    use crate::status::documents::{Counts, Failure, LedgerHealth, Queue, Quota, Totals, Transfer};
+    use protocol::{RefusalCode, Side};
+    use std::collections::BTreeMap;
+
+    const NOW_MS: i64 = 1_800_000_000_000;
+
+    fn registry(registry: &str, health: Health, quota: Option<Quota>) -> RegistryHealth {
+        RegistryHealth {
+            registry: registry.to_owned(),
+            health,
+            in_flight: 2,
+            allowed: 16,
+            paused_ms: (health != Health::Well).then_some(90_000),
+            quota,
+            requests: BTreeMap::from([("2xx".to_owned(), 7)]),
+            read_bytes: 5,
+            written_bytes: 6,
+            retries: 1,
+        }
+    }
+
+    fn copying(image: &str, progress: Option<Transfer>) -> Copying {
+        Copying {
+            source: image.parse().unwrap(),
+            target: format!("registry.corp/mirror/{image}").parse().unwrap(),
+            state: State::Copying,
+            namespace: "shop".to_owned(),
+            replicator: "one".to_owned(),
+            since_ms: NOW_MS - 30_000,
+            progress,
+        }
+    }
+
+    fn failed(image: &str, state: State, is_lasting: bool) -> Failed {
+        Failed {
+            source: image.parse().unwrap(),
+            target: format!("registry.corp/mirror/{image}").parse().unwrap(),
+            state,
+            namespaces: vec!["shop".to_owned(), "team-a".to_owned()],
+            failure: Some(Failure {
+                code: RefusalCode::Failed,
+                side: Side::Source,
+                message: "source quay.io is not reachable \u{1b}[2J".to_owned(),
+                is_lasting,
+            }),
+            attempts: if is_lasting { 1 } else { 3 },
+            next_try_ms: (!is_lasting).then_some(NOW_MS + 40_000),
+            checked_at_ms: None,
+        }
+    }
+
+    fn overview() -> Overview {
+        let progress = Transfer {
+            layers_done: 2,
+            layers_total: 5,
+            bytes_done: 43 << 20,
+            bytes_total: 100 << 20,
+            rate_bytes_per_second: Some(12 << 20),
+            left_ms: Some(4_750),
+        };
+        let spent = Quota { remaining: 0, limit: Some(100), window_ms: Some(21_600_000) };
+        Overview {
+            now_ms: NOW_MS,
+            version: "1.2.3".to_owned(),
+            replicator: "one".to_owned(),
+            ledger: LedgerHealth { writable: false },
+            counts: Counts {
+                wanted: 1,
+                copying: 3,
+                present: 1_204,
+                stale: 0,
+                failed: 12,
+                refused: 1,
+            },
+            queue: Queue { waiting: 1, oldest_ms: Some(NOW_MS - 180_000) },
+            totals: Totals { copying: 3, waiting: 1, failed: 13, stale: 0 },
+            copying: vec![
+                copying("docker.io/library/nginx:1.27", Some(progress.clone())),
+                copying("quay.io/a/b:1", Some(Transfer { bytes_total: 0, ..progress })),
+                copying("quay.io/a/c:1", None),
+            ],
+            waiting: vec![Waiting {
+                source: "ghcr.io/team/app:v1".parse().unwrap(),
+                state: State::Wanted,
+                namespaces: vec!["team-a".to_owned()],
+                priority: Priority::Now,
+                since_ms: NOW_MS - 180_000,
+            }],
+            failed: vec![
+                failed("quay.io/team/app:v1", State::Failed, false),
+                failed("quay.io/team/gone:v1", State::Refused, true),
+            ],
+            stale: Vec::new(),
+            registries: vec![
+                registry("ghcr.io", Health::Well, None),
+                registry("docker.io", Health::Well, Some(spent)),
+                registry("quay.io", Health::Dead, None),
+            ],
+            troubles: vec!["credentials.push: /etc/push.json cannot be used: not JSON".to_owned()],
+        }
+    }
+
+    #[test]
+    fn an_overview_in_each_form() {
+        let server: Server = "http://127.0.0.1:9090".parse().unwrap();
+        let overview = overview();
+        insta::assert_snapshot!(forms(&overview, Text { overview: &overview, server: &server }));
+    }
+
+    #[test]
+    fn long_lists_are_cut_and_say_where_the_rest_is() {
+        let server: Server = "http://127.0.0.1:9090".parse().unwrap();
+        let waiting = overview().waiting[0].clone();
+        let overview = Overview {
+            totals: Totals { waiting: 5_000, ..Totals::default() },
+            waiting: vec![waiting; 50],
+            ledger: LedgerHealth { writable: true },
+            ..Overview::default()
+        };
+        let text = Text { overview: &overview, server: &server }.to_string();
+        assert_eq!(text.matches("ghcr.io/team/app:v1").count(), SHOWN, "{text}");
+        assert!(text.contains("Waiting (5000)"), "{text}");
+        assert!(text.ends_with("and 4990 more: image-replicator list --state wanted\n"), "{text}");
+    }
 }

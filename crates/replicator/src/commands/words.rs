@@ -20,7 +20,7 @@ pub(crate) const BAD: Style = AnsiColor::Red.on_default().effects(Effects::BOLD)
 pub(crate) const DOUBTFUL: Style = AnsiColor::Yellow.on_default();
 
 /// What is as it should be.
-const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
 
 /// What is on its way.
 const MOVING: Style = AnsiColor::Cyan.on_default();

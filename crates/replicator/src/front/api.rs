@@ -15,8 +15,8 @@ use protocol::{
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
-    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, guesses, not_a_replica,
-    not_allowed, unavailable,
+    Answer, Question, answer_direct, crowded, full_queue, guesses, not_a_replica, not_allowed,
+    unavailable,
 };
 use super::callers::{Callers, Peer, Unknown};
 use super::rights::CallerRights;
@@ -25,6 +25,7 @@ use crate::audit::entry::Decision;
 use crate::board::Board;
 use crate::ledger::grant::{Right, Standing};
 use crate::ledger::record::Record;
+use crate::ledger::usage::as_asked_for;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;

@@ -11,6 +11,7 @@ use std::time::Duration;
 use protocol::{ImageReference, Registry};
 use sqlx::AnyConnection;
 
+use super::contents::{self, Contents};
 use super::grant::{Finding, SourceName};
 use super::history::{self, Copied, Tallies};
 use super::moments::Moment;
@@ -142,6 +143,7 @@ pub(super) async fn write(
         turns: Turns::default(),
         requests: Tallies::default(),
         copies: Vec::new(),
+        contents: Vec::new(),
         done: Done::nothing(now),
     };
     batch.apply(actions).await?;
@@ -163,6 +165,7 @@ struct Batch<'a> {
     turns: Turns,
     requests: Tallies,
     copies: Vec<Copied>,
+    contents: Vec<(String, Contents)>,
     done: Done,
 }
 
@@ -334,6 +337,9 @@ impl Batch<'_> {
         let Some(after) = after else { return Ok(Ok(None)) };
         let copied = Copied::new(ticket.clone(), settlement, bytes_moved, since, self.now);
         self.copies.push(copied);
+        if let Settlement::Copied { contents: Some(contents), .. } = settlement {
+            self.contents.push((ticket.source.to_string(), contents.clone()));
+        }
         self.change(Some(&before), after.clone());
         Ok(Ok(Some(Arc::new(after))))
     }
@@ -499,6 +505,7 @@ impl Batch<'_> {
         rows::put(self.connection, &records.values().collect::<Vec<_>>()).await?;
         self.done.changed.extend(records.into_values().map(Arc::new));
         history::put_requests(self.connection, &std::mem::take(&mut self.requests)).await?;
-        history::put_copies(self.connection, &std::mem::take(&mut self.copies)).await
+        history::put_copies(self.connection, &std::mem::take(&mut self.copies)).await?;
+        contents::put(self.connection, &std::mem::take(&mut self.contents)).await
     }
 }

@@ -205,6 +205,7 @@ pub(super) async fn prune(
 ) -> Result<(), LedgerError> {
     let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
     let oldest = now.as_ms() - ms(KEPT);
+    remember_times(connection, oldest).await?;
     let all = "TRUE";
     let ended = "pods = 0";
     for (table, key, age, which, kept) in [
@@ -233,5 +234,21 @@ pub(super) async fn prune(
         let query = sqlx::query::<Any>(AssertSqlSafe(sql)).bind(before);
         query.execute(&mut *connection).await?;
     }
+    Ok(())
+}
+
+/// Keeps when the requests were made that are about to go: the inventory tells of it for ever.
+async fn remember_times(connection: &mut AnyConnection, oldest: i64) -> Result<(), LedgerError> {
+    let sql = format!(
+        "INSERT INTO requests_before (source, first_at_ms, last_at_ms) \
+         SELECT source, MIN(first_at_ms), MAX(last_at_ms) FROM (SELECT source, first_at_ms, \
+         last_at_ms FROM requests WHERE last_at_ms < $1 ORDER BY last_at_ms LIMIT {PRUNED_AT_ONCE}) \
+         AS going GROUP BY source ORDER BY source ON CONFLICT (source) DO UPDATE SET \
+         first_at_ms = CASE WHEN excluded.first_at_ms < requests_before.first_at_ms \
+         THEN excluded.first_at_ms ELSE requests_before.first_at_ms END, \
+         last_at_ms = CASE WHEN excluded.last_at_ms > requests_before.last_at_ms \
+         THEN excluded.last_at_ms ELSE requests_before.last_at_ms END"
+    );
+    sqlx::query::<Any>(AssertSqlSafe(sql)).bind(oldest).execute(connection).await?;
     Ok(())
 }

@@ -11,9 +11,12 @@
 //!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
 //!     removals                                which repositories nothing is copied into
-//! inventory     what people ask, past memory
 //! unused        which replicas nobody has asked for
 //! removal       how replicas are taken away so that nobody is told that they are there
+//! looks         what people ask, past memory
+//!   overview      how things stand
+//!   inventory     every image that ever entered
+//!     usage, contents    what pods run of them, and what copies saw of them
 //! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
@@ -24,6 +27,7 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+pub(crate) mod contents;
 mod error;
 mod gate;
 pub(crate) mod grant;
@@ -32,8 +36,10 @@ mod history;
 mod housekeeping;
 pub(crate) mod inventory;
 mod latency;
+mod looks;
 mod memory;
 mod moments;
+pub(crate) mod overview;
 mod places;
 mod queue;
 pub(crate) mod record;
@@ -43,6 +49,7 @@ mod rows;
 mod store;
 pub(crate) mod unused;
 mod url;
+pub(crate) mod usage;
 pub(crate) mod uses;
 pub(crate) mod work;
 mod writer;
@@ -181,7 +188,7 @@ impl Ledger {
             remember: settings.remember,
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
-            looking: Semaphore::new(inventory::LOOKS_AT_ONCE),
+            looking: Semaphore::new(looks::LOOKS_AT_ONCE),
             owner: terms.owner.clone(),
             store,
             latency: Latency::default(),

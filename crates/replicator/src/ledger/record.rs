@@ -21,6 +21,7 @@ use std::time::Duration;
 use protocol::{Digest, ImageReference, Namespace, RefusalCode, Side};
 use serde::{Deserialize, Serialize};
 
+use super::contents::Contents;
 use super::work::{Ask, Owner, Priority, Ticket, Wish, Work};
 use crate::clock::Timestamp;
 
@@ -104,6 +105,8 @@ pub(crate) enum Settlement {
         digest: Digest,
         /// Of all its blobs and manifests; zero where it was current, so that nobody counted.
         size_bytes: u64,
+        /// What of it was copied; None where it was current.
+        contents: Option<Contents>,
     },
     /// It failed, for now or lastingly.
     Failed {
@@ -353,7 +356,7 @@ impl Record {
         }
         let record = match settlement {
             Settlement::HandedBack => return self.hand_back(turn, now),
-            Settlement::Copied { digest, size_bytes } => Self {
+            Settlement::Copied { digest, size_bytes, .. } => Self {
                 state: State::Present,
                 size_bytes: if size_bytes == 0 { self.size_bytes } else { Some(size_bytes) },
                 digest: Some(digest),

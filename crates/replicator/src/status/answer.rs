@@ -40,6 +40,11 @@ impl Problem {
         Self { status: StatusCode::UNAUTHORIZED, ..Self::new(RefusalCode::Denied, message) }
     }
 
+    /// What is wrong, for people.
+    pub(super) fn message(&self) -> &str {
+        &self.body.message
+    }
+
     /// The same, with the time after which to ask again.
     pub(super) fn retry_after(self, wait: Duration) -> Self {
         let retry_after_s = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);

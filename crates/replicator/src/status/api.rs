@@ -14,7 +14,7 @@ use super::documents::{
     Request, Retried, Retry, Work,
 };
 use super::token::Authorized;
-use crate::ledger::inventory::{self, Details, Filter, Seen};
+use crate::ledger::inventory::{self, Cursor, CursorError, Details, Filter, Page, Seen};
 use crate::ledger::record;
 
 /// Images on a page of the inventory, unless asked for otherwise.
@@ -42,6 +42,8 @@ pub(super) struct ImagesQuery {
     pub(super) namespace: Option<String>,
     pub(super) state: Option<String>,
     pub(super) search: Option<String>,
+    pub(super) unreplicated: Option<String>,
+    pub(super) in_use: Option<String>,
     pub(super) after: Option<String>,
     pub(super) limit: Option<u32>,
 }
@@ -62,7 +64,22 @@ impl ImagesQuery {
         if search.as_ref().is_some_and(|search| search.chars().count() > MAX_SEARCH_CHARS) {
             return Err(malformed(format!("search: {MAX_SEARCH_CHARS} characters at most")));
         }
-        Ok(Filter { namespace, state: state.transpose()?, search })
+        let is = |key: &str, text: &Option<String>| match filled(text).as_deref() {
+            None => Ok(None),
+            Some("true") => Ok(Some(true)),
+            Some("false") => Ok(Some(false)),
+            Some(_) => Err(malformed(format!("{key}: true or false"))),
+        };
+        let unreplicated = is("unreplicated", &self.unreplicated)?;
+        let in_use = is("in_use", &self.in_use)?;
+        Ok(Filter { namespace, state: state.transpose()?, search, unreplicated, in_use })
+    }
+
+    fn after(&self) -> Result<Option<Cursor>, Problem> {
+        let after = self.after.as_deref().filter(|after| !after.is_empty());
+        after.map(str::parse).transpose().map_err(|error: CursorError| {
+            Problem::new(RefusalCode::Malformed, format!("after: {error}"))
+        })
     }
 
     fn limit(&self) -> Result<u32, Problem> {
@@ -84,17 +101,22 @@ pub(super) async fn images(
 }
 
 impl Status {
+    /// The source that people mean: they may have a replica's reference, from a pod.
+    fn source_of(&self, image: ImageReference) -> ImageReference {
+        self.target().source_of(&image).unwrap_or(image)
+    }
+
     /// A page of the inventory.
     pub(super) async fn images(&self, query: &ImagesQuery) -> Result<Images, Problem> {
-        let (filter, limit) = (query.filter()?, query.limit()?);
-        let found = self.ledger.images(&filter, query.after.as_deref(), limit).await?;
-        let is_full = found.len() == limit as usize;
-        let next = found.last().filter(|_| is_full).map(|last| last.record.source.to_string());
-        Ok(Images { images: found.iter().map(Image::from).collect(), next })
+        let (filter, after, limit) = (query.filter()?, query.after()?, query.limit()?);
+        let Page { images, next } =
+            self.ledger.images(self.target(), &filter, after, limit).await?;
+        let images = images.iter().map(Image::from).collect();
+        Ok(Images { images, next: next.map(|next| next.to_string()) })
     }
 }
 
-/// Which image is asked for.
+/// Which image is asked for: by its source, or by its replica.
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct ImageQuery {
     source: String,
@@ -105,11 +127,12 @@ pub(super) async fn image(
     State(status): State<Status>,
     Query(query): Query<ImageQuery>,
 ) -> Answer<ImageDetails> {
-    let source: ImageReference = query
+    let image: ImageReference = query
         .source
         .parse()
         .map_err(|error| Problem::new(RefusalCode::Malformed, format!("source: {error}")))?;
-    match status.ledger.image(&source).await? {
+    let source = status.source_of(image);
+    match status.ledger.image(status.target(), &source).await? {
         Some(details) => Ok(Json(ImageDetails::from(&details))),
         None => Err(nobody_asked(&source)),
     }
@@ -121,6 +144,7 @@ pub(super) async fn retry(
     Authorized: Authorized,
     Body(Retry { source }): Body<Retry>,
 ) -> Answer<Retried> {
+    let source = status.source_of(source);
     match status.ledger.retry(&source).await? {
         Some(record) => {
             tracing::info!(%source, "a person wants it to be tried again");
@@ -165,36 +189,36 @@ fn parse_namespace(name: &str) -> Result<Namespace, Problem> {
 }
 
 fn nobody_asked(source: &ImageReference) -> Problem {
-    let message = format!("nobody has asked for {source} yet; the reference has to be its source");
+    let message = format!("nobody has asked for {source} yet");
     Problem::new(RefusalCode::NotFound, message)
 }
 
 impl From<&Seen> for Image {
     fn from(seen: &Seen) -> Self {
-        let Seen { record, contents, namespaces, asked } = seen;
+        let Seen { image, record, contents, namespaces, asked, in_use, unreplicated } = seen;
+        let (record, contents) = (record.as_ref(), contents.as_ref());
         Self {
-            source: record.source.clone(),
-            target: Some(record.target.clone()),
-            state: Some(record.state),
-            digest: record.digest.clone(),
-            size_bytes: record.size_bytes,
-            platforms: contents.as_ref().map(|contents| contents.platforms.clone()),
-            referrers: contents.as_ref().map(|contents| contents.referrers.clone()),
-            signed: contents.as_ref().map(inventory::Contents::is_signed),
+            source: image.clone(),
+            target: record.map(|record| record.target.clone()),
+            state: record.map(|record| record.state),
+            digest: record.and_then(|record| record.digest.clone()),
+            size_bytes: record.and_then(|record| record.size_bytes),
+            platforms: contents.map(|contents| contents.platforms.clone()),
+            referrers: contents.and_then(|contents| contents.referrers.clone()),
+            signed: contents.and_then(|contents| contents.is_signed),
             namespaces: namespaces.clone(),
             first_asked_ms: asked.map(|(first, _)| first.as_ms()),
             last_asked_ms: asked.map(|(_, last)| last.as_ms()),
-            checked_at_ms: record.checked_at.map(|at| at.as_ms()),
-            in_use: None,
-            unreplicated: None,
+            checked_at_ms: record.and_then(|record| record.checked_at).map(|at| at.as_ms()),
+            in_use: *in_use,
+            unreplicated: *unreplicated,
         }
     }
 }
 
 impl From<&Details> for ImageDetails {
     fn from(details: &Details) -> Self {
-        let Details { seen, requests, copies } = details;
-        let record = &seen.record;
+        let Details { seen, record, requests, copies } = details;
         Self {
             image: Image::from(seen),
             failure: record.failure.as_ref().map(Failure::from),

@@ -2,15 +2,24 @@
 //! and what people look at; never for triggers.
 //!
 //! - [`documents`]: what the API says;
-//! - [`api`]: its routes; [`answer`]: their form; [`token`]: who may do more than look;
-//! - [`overview`]: how things stand; [`prune`]: what nobody uses.
+//! - [`api`], [`csv`]: its routes; [`answer`]: their form; [`token`]: who may do more than look;
+//! - [`overview`]: how things stand; [`feed`]: the same as it changes;
+//! - [`page`], [`live`]: as HTML; [`words`]: figures as people read them;
+//! - [`prune`]: what nobody uses.
 
 mod answer;
 mod api;
+mod csv;
 pub(crate) mod documents;
+pub(crate) mod feed;
+mod live;
 mod overview;
+mod page;
 mod prune;
+#[cfg(test)]
+mod testing;
 pub(crate) mod token;
+mod words;
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,8 +27,10 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use protocol::TargetRoot;
 use registry::Client;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -31,6 +42,7 @@ use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Moment};
 use crate::retention::{Pruner, Schedule};
 use crate::watch::{Held, Troubles};
+use feed::Feed;
 use token::Keeper;
 
 /// The content type that Prometheus asks for.
@@ -59,6 +71,8 @@ pub(crate) struct Status {
     pub(crate) troubles: Troubles,
     /// Answers what people want to be there.
     pub(crate) front: Api,
+    /// Tells what changes to those who look on.
+    pub(crate) feed: Feed,
     /// Knows who may do more than look.
     pub(crate) keeper: Keeper,
     /// Takes replicas away that nobody uses.
@@ -76,26 +90,48 @@ impl Status {
         tcp: TcpListener,
         stop: CancellationToken,
     ) -> std::io::Result<()> {
-        let router = Router::new()
+        let service = self.router().into_make_service_with_connect_info::<SocketAddr>();
+        axum::serve(tcp, service).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    fn router(self) -> Router {
+        Router::new()
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(readyz))
             .route("/metrics", get(metrics))
+            .route("/", get(page::page))
+            .route("/page.css", get(page::style))
+            .route("/page.js", get(page::script))
+            .route("/icon.svg", get(page::icon))
+            .route("/live", get(feed::sections))
             .route("/api/v1/overview", get(api::overview))
+            .route("/api/v1/events", get(feed::overviews))
             .route("/api/v1/images", get(api::images))
+            .route("/api/v1/images.csv", get(csv::images))
             .route("/api/v1/image", get(api::image))
             .route("/api/v1/retry", post(api::retry))
             .route("/api/v1/prewarm", post(api::prewarm))
             .route("/api/v1/prune", get(prune::look).post(prune::begin))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+            .layer(map_response(secured))
             .with_state(self)
-            .into_make_service_with_connect_info::<SocketAddr>();
-        axum::serve(tcp, router).with_graceful_shutdown(stop.cancelled_owned()).await
+    }
+
+    /// Where replicas live.
+    fn target(&self) -> &TargetRoot {
+        &self.front.target
     }
 
     /// How far copies are that run here.
     fn board(&self) -> &Board {
         &self.front.board
     }
+}
+
+/// The same answer, of which a browser makes only what it is.
+async fn secured(mut response: Response) -> Response {
+    response.headers_mut().extend(page::SECURITY_HEADERS);
+    response
 }
 
 /// Ready to answer triggers. A target that is down does not count: triggers are answered all the
@@ -138,44 +174,4 @@ async fn metrics(State(status): State<Status>) -> impl IntoResponse {
 }
 
 #[cfg(test)]
-mod tests {
-    use axum::body::to_bytes;
-    use registry::ClientConfig;
-
-    use super::*;
-    use crate::front::testing::{api, tls};
-    use crate::ledger::testing::{Fixture, ask};
-    use crate::retention::UnusedFor;
-    use crate::rules::Rules;
-    use crate::watch::Watcher;
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_ledger_that_fails_takes_its_own_figures_away_alone() {
-        let store = Fixture::sqlite().await;
-        let status = status(store.open().await);
-        store.run("DROP TABLE replicas").await;
-        status.ledger.want(ask("1")).await.unwrap_err();
-        let reply = metrics(State(status)).await.into_response();
-        assert_eq!(reply.status(), StatusCode::OK);
-        let body = to_bytes(reply.into_body(), usize::MAX).await.unwrap();
-        let text = String::from_utf8(body.to_vec()).unwrap();
-        assert!(text.contains("image_replicator_ledger_writable 0\n"), "{text}");
-        assert!(!text.contains("image_replicator_queue_length"), "{text}");
-    }
-
-    /// What a listener shows of a ledger.
-    pub(in crate::status) fn status(ledger: Ledger) -> Status {
-        Status {
-            front: api(&ledger, "registry.corp/mirror", Rules::default()),
-            keeper: Keeper::new(None),
-            pruner: crate::retention::testing::pruner(&ledger),
-            retention: Schedule { unused_for: UnusedFor::default(), every: None },
-            ledger,
-            metrics: Metrics::default(),
-            client: Client::new(ClientConfig::default()).unwrap(),
-            certificate: tls(&testkit::Certificates::new()).certificate,
-            troubles: Watcher::default().troubles(),
-            draining: CancellationToken::new(),
-        }
-    }
-}
+mod tests;

@@ -9,7 +9,7 @@ use super::documents::{
     Totals, Transfer, Waiting, Work,
 };
 use crate::board::Running;
-use crate::ledger::inventory::Overview as Found;
+use crate::ledger::overview::Overview as Found;
 use crate::ledger::record::{self, Record, State};
 use crate::ledger::work::{self, Owner};
 use crate::ledger::{Figures, LedgerError};

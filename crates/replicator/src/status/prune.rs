@@ -139,11 +139,15 @@ impl From<&RunReport> for PruneRun {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
     use crate::ledger::testing::{Fixture, ask, copied, live, work_once};
     use crate::ledger::uses::{Running, Sighting};
     use crate::retention::LEAST_UNUSED;
-    use crate::status::tests::status;
+    use crate::rules::Rules;
+    use crate::status::testing::status;
+    use crate::status::token::Keeper;
 
     fn query(unused_for_s: Option<u64>) -> Query<PruneQuery> {
         Query(PruneQuery { unused_for_s })
@@ -152,7 +156,8 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn what_would_go_is_shown_and_whether_it_could() {
         let store = Fixture::sqlite().await;
-        let status = status(store.open().await);
+        let (keeper, stop) = (Keeper::new(None), CancellationToken::new());
+        let status = status(&store.open().await, Rules::default(), keeper, &stop);
         let ledger = status.ledger.clone();
         let ask = ask("1");
         let target = status.pruner.target.replica_of(&ask.source).unwrap().reference;

@@ -173,3 +173,31 @@ impl FromRequestParts<Status> for Authorized {
         Ok(Self)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_long_and_fits_into_a_header() {
+        let token = Token::parse("  0123456789abcdef\n").unwrap();
+        assert!(token.is(b"0123456789abcdef"));
+        assert!(
+            !token.is(b"0123456789abcdeF") && !token.is(b"") && !token.is(b"0123456789abcdef ")
+        );
+        assert_eq!(Token::parse("0123456789abcde").err(), Some(TokenError::Short));
+        assert_eq!(Token::parse("").err(), Some(TokenError::Short));
+        for illegal in ["0123456789 abcdef", "0123456789\nabcdef", "0123456789äbcdef"] {
+            assert_eq!(Token::parse(illegal).err(), Some(TokenError::Illegal), "{illegal}");
+        }
+        assert_eq!(format!("{token:?}"), "Token");
+    }
+
+    #[test]
+    fn the_scheme_is_bearer_in_any_case() {
+        assert_eq!(strip_scheme(b"bEaReR abc"), Some(b"abc".as_slice()));
+        for other in ["Basic abcdef", "Bearer", "", "Bearerabc"] {
+            assert_eq!(strip_scheme(other.as_bytes()), None, "{other}");
+        }
+    }
+}

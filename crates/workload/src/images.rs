@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// What an image is written in: which list of the spec, and the words for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Owner {
+enum Owner {
     /// `containers`
     Container,
     /// `initContainers`
@@ -47,20 +47,20 @@ impl Owner {
 
 /// One place where a pod names an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub struct Place {
     owner: Owner,
     /// Which item of its list it is.
     index: usize,
     /// The container's or volume's name; its place in the list where it has none.
     name: String,
     /// What is written there.
-    pub(crate) text: String,
+    pub text: String,
 }
 
 impl Place {
     /// The key under which the annotation keeps the original. Names are unique over all kinds
     /// of containers of a pod, and over its volumes.
-    pub(crate) fn key(&self) -> String {
+    pub fn key(&self) -> String {
         match self.owner {
             Owner::Volume => format!("volume/{}", self.name),
             Owner::Container | Owner::Init | Owner::Ephemeral => self.name.clone(),
@@ -68,7 +68,7 @@ impl Place {
     }
 
     /// What is written there, in the pod that it is a place of.
-    pub(crate) fn text_in<'a>(&self, pod: &'a mut Value) -> Option<&'a mut Value> {
+    pub fn text_in<'a>(&self, pod: &'a mut Value) -> Option<&'a mut Value> {
         let (list, image) = self.owner.path();
         let item = pod.get_mut("spec")?.get_mut(list)?.get_mut(self.index)?;
         image.iter().try_fold(item, |value, key| value.get_mut(key))
@@ -89,16 +89,16 @@ impl fmt::Display for Place {
 
 /// One image and all places of a pod that name it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Image {
+pub struct Image {
     /// Which image; or why the text names none.
-    pub(crate) reference: Result<ImageReference, String>,
+    pub reference: Result<ImageReference, String>,
     /// The places, never none.
-    pub(crate) places: Vec<Place>,
+    pub places: Vec<Place>,
 }
 
 impl Image {
     /// The image as people should see it: in canonical form where it has one.
-    pub(crate) fn name(&self) -> String {
+    pub fn name(&self) -> String {
         match &self.reference {
             Ok(reference) => reference.to_string(),
             Err(_) => self.places.first().map(|place| place.text.clone()).unwrap_or_default(),
@@ -108,7 +108,7 @@ impl Image {
 
 /// The places of the pod at JSON pointer `pod` of `object` that name an image, in the order in
 /// which a kubelet needs them. A missing or empty image is Kubernetes' own matter.
-pub(crate) fn places(object: &Value, pod: &str) -> Vec<Place> {
+pub fn places(object: &Value, pod: &str) -> Vec<Place> {
     let mut places = Vec::new();
     let spec = object.pointer(pod).and_then(|pod| pod.get("spec"));
     for owner in Owner::ALL {
@@ -134,14 +134,19 @@ pub(crate) fn places(object: &Value, pod: &str) -> Vec<Place> {
     places
 }
 
+/// Whether it is the name of a list in a pod's spec that has images.
+pub(crate) fn is_list_of_pods_spec(key: &str) -> bool {
+    Owner::ALL.iter().any(|owner| owner.path().0 == key)
+}
+
 /// The places that say something else than they did, or are new.
-pub(crate) fn changed(places: Vec<Place>, old: &[Place]) -> Vec<Place> {
+pub fn changed(places: Vec<Place>, old: &[Place]) -> Vec<Place> {
     let old: BTreeSet<_> = old.iter().map(Place::content).collect();
     places.into_iter().filter(|place| !old.contains(&place.content())).collect()
 }
 
 /// The places by image, in order of first appearance: two spellings of one image are one.
-pub(crate) fn distinct(places: Vec<Place>) -> Vec<Image> {
+pub fn distinct(places: Vec<Place>) -> Vec<Image> {
     let mut images: Vec<Image> = Vec::new();
     let mut known: BTreeMap<Result<ImageReference, String>, usize> = BTreeMap::new();
     for place in places {

@@ -1,12 +1,9 @@
-//! Kind and operation: where in the object the pod is, and whether its images are looked at.
+//! Kind, operation and subresource: whether a request's images are looked at, and where.
 //!
 //! It must not know images, only the frame around them.
 
-use k8s_openapi::Resource;
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, ReplicaSet, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
-use k8s_openapi::api::core::v1::{Pod, PodTemplate, ReplicationController};
 use serde_json::Value;
+use workload::Kind;
 
 use crate::request::{Operation, Request};
 
@@ -16,66 +13,6 @@ const MIRROR_POD: &str = "kubernetes.io/config.mirror";
 
 /// The subresource through which debug containers come into a running pod.
 const EPHEMERAL_CONTAINERS: &str = "ephemeralcontainers";
-
-/// A kind of objects that run images, or hold the template of pods that do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Pod,
-    PodTemplate,
-    ReplicationController,
-    DaemonSet,
-    Deployment,
-    ReplicaSet,
-    StatefulSet,
-    Job,
-    CronJob,
-}
-
-impl Kind {
-    /// All kinds, by the names that Kubernetes has for them.
-    pub(crate) const BY_NAME: [(&'static str, Self); 9] = [
-        (Pod::KIND, Self::Pod),
-        (PodTemplate::KIND, Self::PodTemplate),
-        (ReplicationController::KIND, Self::ReplicationController),
-        (DaemonSet::KIND, Self::DaemonSet),
-        (Deployment::KIND, Self::Deployment),
-        (ReplicaSet::KIND, Self::ReplicaSet),
-        (StatefulSet::KIND, Self::StatefulSet),
-        (Job::KIND, Self::Job),
-        (CronJob::KIND, Self::CronJob),
-    ];
-
-    fn group(self) -> &'static str {
-        match self {
-            Self::Pod | Self::PodTemplate | Self::ReplicationController => Pod::GROUP,
-            Self::DaemonSet | Self::Deployment | Self::ReplicaSet | Self::StatefulSet => {
-                Deployment::GROUP
-            }
-            Self::Job | Self::CronJob => Job::GROUP,
-        }
-    }
-
-    /// JSON pointer to the pod within an object of this kind.
-    fn pod(self) -> &'static str {
-        match self {
-            Self::Pod => "",
-            Self::PodTemplate => "/template",
-            Self::CronJob => "/spec/jobTemplate/spec/template",
-            Self::ReplicationController
-            | Self::DaemonSet
-            | Self::Deployment
-            | Self::ReplicaSet
-            | Self::StatefulSet
-            | Self::Job => "/spec/template",
-        }
-    }
-
-    fn of(request: &Request) -> Option<Self> {
-        let (group, name) = request.group_and_kind();
-        let (_, kind) = Self::BY_NAME.into_iter().find(|(known, _)| *known == name)?;
-        (kind.group() == group).then_some(kind)
-    }
-}
 
 /// An object that runs images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,7 +26,8 @@ pub(crate) struct Workload {
 /// The workload in the request, if its kind is among `kinds`; None where the request passes
 /// whatever its images are.
 pub(crate) fn find(request: &Request, kinds: &[Kind]) -> Option<Workload> {
-    let kind = Kind::of(request).filter(|kind| kinds.contains(kind))?;
+    let (group, name) = request.group_and_kind();
+    let kind = Kind::of(group, name).filter(|kind| kinds.contains(kind))?;
     // Other subresources (status, scale, binding, resize, eviction) cannot change an image.
     let is_looked_at = match request.sub_resource() {
         "" => true,
