@@ -47,6 +47,9 @@ struct Shared {
     copies_running: Gauge,
     audit_missed: Counter,
     callers_refused: Family<RefusedLabels, Counter>,
+    pruned_replicas: Counter,
+    pruned_manifests: Counter,
+    prune_failures: Counter,
     files: FileMetrics,
     notifications: NotificationMetrics,
 }
@@ -138,6 +141,24 @@ impl Default for Metrics {
             "Requests whose caller gave a wrong name or password, or was made to wait",
             callers_refused.clone(),
         );
+        let pruned_replicas = Counter::default();
+        registry.register(
+            "pruned_replicas",
+            "Sources that were forgotten with their replicas, since nobody used them",
+            pruned_replicas.clone(),
+        );
+        let pruned_manifests = Counter::default();
+        registry.register(
+            "pruned_manifests",
+            "Manifests that were deleted at the target",
+            pruned_manifests.clone(),
+        );
+        let prune_failures = Counter::default();
+        registry.register(
+            "prune_failures",
+            "Runs of retention that ended early, and repositories that it could not look at",
+            prune_failures.clone(),
+        );
         let files = FileMetrics::default();
         files.register(&mut registry);
         let notifications = NotificationMetrics::default();
@@ -154,6 +175,9 @@ impl Default for Metrics {
             copies_running,
             audit_missed,
             callers_refused,
+            pruned_replicas,
+            pruned_manifests,
+            prune_failures,
             files,
             notifications,
         };
@@ -209,6 +233,21 @@ impl Metrics {
         }
         self.shared.copy_seconds.observe(took.as_secs_f64());
         self.shared.copied_bytes.inc_by(bytes_moved);
+    }
+
+    /// A replica was removed.
+    pub(crate) fn pruned_replica(&self) {
+        self.shared.pruned_replicas.inc();
+    }
+
+    /// A manifest was deleted.
+    pub(crate) fn pruned_manifest(&self) {
+        self.shared.pruned_manifests.inc();
+    }
+
+    /// Retention could not do what it should.
+    pub(crate) fn prune_failed(&self) {
+        self.shared.prune_failures.inc();
     }
 
     /// Lines of the audit record could not be written.
