@@ -119,6 +119,11 @@ page: build policy
     scripts/install-tools.sh page
     scripts/e2e.sh e2e-tests/page.bats
 
+# The policy and the chart at a real Kubernetes API server, which is built where none is on PATH
+cluster: build policy
+    scripts/build-api-server.sh
+    scripts/e2e.sh e2e-tests/cluster.bats
+
 # Two replicators on one PostgreSQL with real copies, one of them killed; some 5 minutes
 pair: build
     scripts/pair.sh
