@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
-use protocol::{Naming, ReferenceError, Registry, TargetRoot};
+use protocol::{Namespace, Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use serde::Deserialize;
 
@@ -27,6 +27,7 @@ use crate::label::Label;
 use crate::ledger::Settings;
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::tenants::{Feeds, Tenants, TenantsError};
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
@@ -56,6 +57,10 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// The namespaces whose own pull secrets are their credentials.
+    pub(crate) tenants: Tenants,
+    /// Where to send what their pull secrets are.
+    pub(crate) feeds: Feeds,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -120,6 +125,8 @@ struct File {
     registries: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     credentials: BTreeMap<Label, PathBuf>,
+    #[serde(default)]
+    tenancy: TenancyFile,
     rules: Vec<RuleFile>,
     #[serde(default)]
     rights: RightsFile,
@@ -136,6 +143,8 @@ struct ByHandFile {
     registries: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     credentials: BTreeMap<Label, PathBuf>,
+    #[serde(default)]
+    tenancy: TenancyFile,
     #[serde(default)]
     rules: Vec<RuleFile>,
     #[serde(default)]
@@ -192,6 +201,13 @@ struct QueueFile {
 #[serde(deny_unknown_fields)]
 struct RightsFile {
     remember: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenancyFile {
+    #[serde(default)]
+    secret_namespaces: Vec<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -253,6 +269,11 @@ impl Config {
             load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
         registries.name(target.registry());
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
+        let (tenants, feeds) = file.tenancy.tenants()?;
+        let rules = Rules::read(file.rules, &keyring, &tenants, &file.copy.scope())?;
+        if !tenants.is_empty() && !rules.use_pull_secrets() {
+            return Err(TenantsError::Unused.into());
+        }
         Ok(Self {
             front: load_front(file.front, &mut watcher)?,
             status: file.status.listen,
@@ -260,7 +281,9 @@ impl Config {
             audit: file.audit,
             target,
             registries,
-            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            rules,
+            tenants,
+            feeds,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,
@@ -274,12 +297,22 @@ impl ByHand {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: ByHandFile = parse_yaml(path)?;
         let keyring = load_keyring(file.credentials, &mut Watcher::default())?;
+        let (tenants, _) = file.tenancy.tenants()?;
         Ok(Self {
             target: file.target.as_ref().map(TargetFile::root).transpose()?,
             registries: load_registries(&file.registries, file.target, file.copy.limits, &keyring)?,
-            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            rules: Rules::read(file.rules, &keyring, &tenants, &file.copy.scope())?,
             keyring,
         })
+    }
+}
+
+impl TenancyFile {
+    fn tenants(self) -> Result<(Tenants, Feeds), ConfigError> {
+        let namespaces = self.secret_namespaces.iter().map(|name| {
+            name.parse::<Namespace>().map_err(|_| ConfigError::Namespace { name: name.clone() })
+        });
+        Ok(Tenants::new(namespaces.collect::<Result<_, _>>()?)?)
     }
 }
 

@@ -9,7 +9,7 @@ use protocol::{ImageReference, Namespace, Replica};
 
 use crate::cli::Exit;
 use crate::config::ByHand;
-use crate::credentials::NamedCredentials;
+use crate::credentials::{NamedCredentials, Reader};
 use crate::label::Label;
 use crate::rules::NotAllowed;
 
@@ -31,7 +31,14 @@ pub(crate) fn reads_as(
     if by_hand.rules.is_empty() {
         return Ok(None);
     }
-    Ok(by_hand.rules.allow(namespace, source)?.credentials.clone())
+    match &by_hand.rules.allow(namespace, source)?.reader {
+        Reader::Nobody => Ok(None),
+        Reader::Named(credentials) => Ok(Some(Arc::clone(credentials))),
+        Reader::Namespace(tenants) if tenants.have(namespace) => {
+            Err(Denied::PullSecrets(namespace.clone()))
+        }
+        Reader::Namespace(_) => Ok(None),
+    }
 }
 
 /// Why it is not said who reads a source.
@@ -43,6 +50,12 @@ pub(crate) enum Denied {
     /// There are no such credentials.
     #[error("--credentials: there are none by the name of '{0}' in the configuration")]
     NoCredentials(Label),
+    /// They are in the cluster.
+    #[error(
+        "the rule reads this source with the pull secrets of namespace {0}, which this command \
+         cannot see; name credentials of the configuration with --credentials NAME"
+    )]
+    PullSecrets(Namespace),
 }
 
 impl Denied {
@@ -50,7 +63,7 @@ impl Denied {
     pub(crate) fn exit(&self) -> Exit {
         match self {
             Self::ByRules(_) => Exit::Refused,
-            Self::NoCredentials(_) => Exit::Usage,
+            Self::NoCredentials(_) | Self::PullSecrets(_) => Exit::Usage,
         }
     }
 }

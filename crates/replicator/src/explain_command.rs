@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 use copy::{MediaType, Platform, Referrers};
 use protocol::{ImageReference, Namespace, TargetRoot};
 
+use crate::credentials::Reader;
 use crate::rules::{Fit, Rules, Terms};
 
 /// What is told.
@@ -37,7 +38,7 @@ pub(crate) fn explain(
     }
     // Writing to a text cannot fail.
     let _ = write_rule(&mut text, fit, terms).and_then(|()| match terms {
-        Some(terms) => write_terms(&mut text, terms, target, source),
+        Some(terms) => write_terms(&mut text, terms, target, source, namespace),
         None => Ok(()),
     });
     Explanation { text, is_allowed: terms.is_some() }
@@ -65,12 +66,13 @@ fn write_terms(
     terms: &Terms,
     target: &TargetRoot,
     source: &ImageReference,
+    namespace: &Namespace,
 ) -> fmt::Result {
-    match &terms.credentials {
-        None => writeln!(text, "credentials  none")?,
-        Some(credentials) => {
+    let host = source.registry();
+    match &terms.reader {
+        Reader::Nobody => writeln!(text, "credentials  none")?,
+        Reader::Named(credentials) => {
             let name = credentials.name();
-            let host = source.registry();
             match credentials.know(source) {
                 true => writeln!(text, "credentials  {name}, which have an entry for {host}")?,
                 false => writeln!(
@@ -79,6 +81,17 @@ fn write_terms(
                 )?,
             }
         }
+        Reader::Namespace(tenants) => match tenants.have(namespace) {
+            true => writeln!(
+                text,
+                "credentials  the pull secrets of the namespace, which are not seen from here: \
+                 without an entry for {host} it is asked without any"
+            )?,
+            false => writeln!(
+                text,
+                "credentials  none: the namespace is not among tenancy.secret_namespaces"
+            )?,
+        },
     }
     match target.replica_of(source) {
         Ok(replica) => writeln!(text, "target       {}", replica.reference)?,
@@ -109,6 +122,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::{Keyring, NamedCredentials};
+    use crate::tenants::Tenants;
     use crate::watch::Held;
 
     const RULES: &str = "
@@ -125,6 +139,9 @@ mod tests {
 - name: bad
   sources: docker.io/library/bad
   deny: true
+- name: theirs
+  sources: vault.corp/**
+  namespace_secrets: true
 ";
 
     fn explained(namespace: &str, image: &str) -> String {
@@ -134,7 +151,8 @@ mod tests {
         let hub = NamedCredentials::new(name.clone(), hub);
         let keyring = Keyring::from([(name, Arc::new(hub))]);
         let files = serde_yaml::from_str(RULES).unwrap();
-        let rules = Rules::read(files, &keyring, &Scope::default()).unwrap();
+        let (tenants, _) = Tenants::new(vec!["shop".parse().unwrap()]).unwrap();
+        let rules = Rules::read(files, &keyring, &tenants, &Scope::default()).unwrap();
         let target = "registry.corp/mirror".parse().unwrap();
         let (namespace, image) = (namespace.parse().unwrap(), image.parse().unwrap());
         let Explanation { text, is_allowed } = explain(&rules, &target, &namespace, &image);
@@ -149,6 +167,8 @@ mod tests {
             ("default", "docker.io/library/bad:1"),
             ("default", "nginx:1.27"),
             ("shop", "registry.corp/mirror/docker.io/library/nginx:1.27"),
+            ("shop", "vault.corp/app:1"),
+            ("team-a", "vault.corp/app:1"),
         ]
         .map(|(namespace, image)| explained(namespace, image));
         insta::assert_snapshot!(told.join("\n"));

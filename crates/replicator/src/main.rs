@@ -14,6 +14,7 @@ mod credentials;
 mod explain_command;
 mod freshness;
 mod front;
+mod kube;
 mod label;
 mod ledger;
 mod metrics;
@@ -24,6 +25,7 @@ mod rights;
 mod rules;
 mod serve;
 mod status;
+mod tenants;
 mod verify_command;
 mod watch;
 mod workers;
@@ -37,6 +39,9 @@ use copy::{Copier, CopyError};
 use protocol::{ImageReference, Namespace};
 use registry::Retry;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use cli::{Cli, Command, Exit};
 use config::{ByHand, Config};
@@ -171,10 +176,14 @@ fn fail_for(error: &CopyError) -> Exit {
 fn begin_logging(cli: &Cli) -> Result<(), tracing_subscriber::filter::ParseError> {
     let filter = EnvFilter::try_new(&cli.log)?;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // The Kubernetes client logs whole answers that it cannot read, and these are Secrets.
+    let may_be_logged = filter_fn(|metadata| !metadata.target().starts_with("kube_"));
     match cli.command {
-        Command::Serve { .. } => logs.json().flatten_event(true).with_target(false).init(),
+        Command::Serve { .. } => {
+            logs.json().flatten_event(true).with_target(false).finish().with(may_be_logged).init();
+        }
         Command::Copy { .. } | Command::Verify { .. } | Command::Explain { .. } => {
-            logs.with_target(false).without_time().init();
+            logs.with_target(false).without_time().finish().with(may_be_logged).init();
         }
     }
     Ok(())

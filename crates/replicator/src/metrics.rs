@@ -6,6 +6,7 @@
 
 mod files;
 mod moment;
+mod tenants;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use protocol::Side;
 
 use files::FileMetrics;
 pub(crate) use moment::Moment;
+use tenants::TenantMetrics;
 
 /// What each name begins with.
 const PREFIX: &str = "image_replicator";
@@ -46,6 +48,7 @@ struct Shared {
     audit_missed: Counter,
     callers_refused: Family<RefusedLabels, Counter>,
     files: FileMetrics,
+    tenants: TenantMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -137,6 +140,8 @@ impl Default for Metrics {
         );
         let files = FileMetrics::default();
         files.register(&mut registry);
+        let tenants = TenantMetrics::default();
+        tenants.register(&mut registry);
         let shared = Shared {
             registry,
             triggers,
@@ -150,6 +155,7 @@ impl Default for Metrics {
             audit_missed,
             callers_refused,
             files,
+            tenants,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -170,6 +176,11 @@ impl Metrics {
     /// What is counted of files that may change.
     pub(crate) fn files(&self) -> &FileMetrics {
         &self.shared.files
+    }
+
+    /// What is counted of namespaces whose pull secrets are watched.
+    pub(crate) fn tenants(&self) -> &TenantMetrics {
+        &self.shared.tenants
     }
 
     /// A connection or a trigger was turned away or given up, for want of `reason`: connections,

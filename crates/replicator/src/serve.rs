@@ -19,6 +19,8 @@ use crate::config::Config;
 use crate::front::api::Api;
 use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
+use crate::kube::secrets::SecretWatch;
+use crate::kube::{self, ConnectError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::proofs::Prover;
@@ -32,6 +34,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How long uploads that were broken off may take to be given up at their registries.
 pub(crate) const UPLOADS_TIME: Duration = Duration::from_secs(5);
+
+/// How long the workers wait for the first list of pull secrets: an API server takes less than a
+/// second, and one that is away holds up no images but those that need it.
+const FIRST_LIST_TIME: Duration = Duration::from_secs(10);
 
 /// How long the last replies and the last words to the ledger may take each. With the usual drain
 /// time all ends within the 30 s after which Kubernetes kills.
@@ -61,12 +67,13 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let stop = Stop::default();
     let stop_listening = CancellationToken::new();
     let client = copier.client().clone();
+    let troubles = config.watcher.troubles();
     let status = Status {
         ledger: ledger.clone(),
         metrics: metrics.clone(),
         client: client.clone(),
         certificate: config.front.tls.certificate,
-        troubles: config.watcher.troubles(),
+        troubles: troubles.clone(),
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
@@ -85,7 +92,18 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         metrics: metrics.clone(),
         audit: audit.clone(),
     };
-    let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
+    if !config.tenants.is_empty() {
+        let (client, metrics) = (kube::connect().await?, metrics.clone());
+        let watch = SecretWatch { client, metrics, troubles, clock: Clock::system() };
+        tokio::spawn(watch.run(config.feeds, stop_listening.clone()));
+    }
+    let (tenants, stop_workers) = (config.tenants, stop.clone());
+    let mut workers = tokio::spawn(async move {
+        // What waits in the queue since before is not tried without the credentials for it.
+        let read = timeout(FIRST_LIST_TIME, tenants.are_read());
+        let _ = stop_workers.claiming.run_until_cancelled(read).await;
+        workers.run(config.workers, stop_workers).await;
+    });
     let api = Api {
         ledger: ledger.clone(),
         board,
@@ -159,6 +177,9 @@ pub(crate) enum ServeError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The cluster cannot be asked for pull secrets.
+    #[error("tenancy.secret_namespaces: {0}")]
+    Kube(#[from] ConnectError),
     /// An address is in use, or not ours.
     #[error("cannot listen on {address}: {error}")]
     Bind {
