@@ -42,6 +42,9 @@ rights: {{- toYaml . | nindent 2 }}
   {{- $_ := set $credentials $name (printf "%s/credentials/%s.json" $folder $name) -}}
 {{- end -}}
 {{- $_ := set $config "credentials" $credentials -}}
+{{- with .Values.tenancy.secretNamespaces -}}
+  {{- $_ := set $config "tenancy" (dict "secret_namespaces" .) -}}
+{{- end -}}
 {{- range $key, $value := $config -}}
   {{- if and (or (kindIs "map" $value) (kindIs "slice" $value)) (empty $value) -}}
     {{- $_ := unset $config $key -}}

@@ -40,6 +40,11 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%v" (include "image-replicator.host" .) .Values.front.port -}}
 {{- end -}}
 
+{{/* "true" where the replicator asks the API server, and so needs a token. */}}
+{{- define "image-replicator.asksCluster" -}}
+{{- not (empty .Values.tenancy.secretNamespaces) -}}
+{{- end -}}
+
 {{- define "image-replicator.tlsSecret" -}}
 {{- if eq .Values.tls.mode "existingSecret" -}}
 {{- required "tls.existingSecret: name the Secret with tls.crt and tls.key" .Values.tls.existingSecret -}}

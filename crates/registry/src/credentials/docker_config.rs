@@ -194,10 +194,8 @@ fn read(text: &str) -> Result<ConfigFile, CredentialsError> {
     if text.len() > MAX_DOCKER_CONFIG_BYTES {
         return Err(CredentialsError::TooLarge);
     }
-    serde_json::from_str(text).map_err(|error| CredentialsError::Malformed {
-        line: error.line(),
-        column: error.column(),
-    })
+    serde_json::from_str(text)
+        .map_err(|error| CredentialsError::Malformed { line: error.line(), column: error.column() })
 }
 
 fn parse_auths(

@@ -372,11 +372,14 @@ mod tests {
             assert_eq!(Identity::parse(&identity.word()), Some(identity));
         }
         let version = "000000000000000000000000000000ab";
-        for text in ["No name", "namespace/", "namespace/shop", "namespace/shop/", "namespace/shop/ab"]
+        for text in
+            ["No name", "namespace/", "namespace/shop", "namespace/shop/", "namespace/shop/ab"]
         {
             assert_eq!(Identity::parse(text), None, "{text}");
         }
-        for (namespace, version) in [("", version), ("No", version), ("shop", "+".repeat(32).as_str())] {
+        for (namespace, version) in
+            [("", version), ("No", version), ("shop", "+".repeat(32).as_str())]
+        {
             assert_eq!(Identity::parse(&format!("namespace/{namespace}/{version}")), None);
         }
     }

@@ -196,7 +196,9 @@ pub(crate) enum RuleError {
     #[error("credentials and namespace_secrets: a source is read with one or the other, not both")]
     TwoReaders,
     /// Nobody has pull secrets that may be read.
-    #[error("namespace_secrets: the configuration's `tenancy.secret_namespaces` lists no namespace")]
+    #[error(
+        "namespace_secrets: the configuration's `tenancy.secret_namespaces` lists no namespace"
+    )]
     NoTenants,
     /// What is denied is not copied.
     #[error("deny stands alone: beside it there are only name, sources and namespaces")]

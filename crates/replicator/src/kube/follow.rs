@@ -1,0 +1,146 @@
+//! Following objects of the cluster: a list, then what changes, for ever. Errors are told at once,
+//! and the next try comes after a pause.
+
+use std::fmt;
+use std::time::Duration;
+
+use ::kube::core::Status;
+use ::kube::runtime::watcher::{self, Config, Event, watcher};
+use ::kube::{Api, Error, Resource};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::stream::{self, BoxStream, Stream, StreamExt};
+use serde::de::DeserializeOwned;
+
+/// How long one watch lasts; then another one goes on where it ended. A connection that died
+/// without a word is found by then, and a watch a minute is little to an API server.
+const WATCH_S: u32 = 60;
+
+/// How long the API server may say nothing: longer than a watch lasts.
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_S as u64 + 15);
+
+/// The first pause after an error, and the longest one: right after a hiccup it works again, and a
+/// cluster in trouble is not made worse.
+const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
+
+/// The most that is told of what the API server says.
+const MAX_TOLD_CHARS: usize = 300;
+
+/// Why objects are not followed at present: another try is made after a pause.
+#[derive(Debug)]
+pub(super) struct FollowError(String);
+
+impl fmt::Display for FollowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+type Events<K> = BoxStream<'static, watcher::Result<Event<K>>>;
+
+struct State<K> {
+    /// None where all is to be listed anew.
+    events: Option<Events<K>>,
+    pauses: ExponentialBackoff,
+    /// How long to wait before the next try.
+    pause: Duration,
+}
+
+/// All objects that `api` has and `config` selects, and what becomes of them.
+pub(super) fn follow<K>(
+    api: Api<K>,
+    config: Config,
+) -> impl Stream<Item = Result<Event<K>, FollowError>>
+where
+    K: Resource + Clone + DeserializeOwned + fmt::Debug + Send + 'static,
+{
+    let config = config.timeout(WATCH_S);
+    let state = State { events: None, pauses: pauses(), pause: Duration::ZERO };
+    stream::unfold(state, move |mut state| {
+        let (api, config) = (api.clone(), config.clone());
+        async move {
+            loop {
+                tokio::time::sleep(std::mem::take(&mut state.pause)).await;
+                let events = state
+                    .events
+                    .get_or_insert_with(|| watcher(api.clone(), config.clone()).boxed());
+                match events.next().await? {
+                    Ok(event) => {
+                        // That a list begins is no sign that it succeeds.
+                        if !matches!(event, Event::Init) {
+                            state.pauses = pauses();
+                        }
+                        return Some((Ok(event), state));
+                    }
+                    Err(error) => {
+                        state.pause = state.pauses.next().unwrap_or(PAUSES[1]);
+                        // Where a watch does not begin, the place where it was to begin may be
+                        // too old; and only a list tells that the trouble is over.
+                        if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                            state.events = None;
+                        }
+                        if let Some(reason) = reason(&error) {
+                            return Some((Err(FollowError(reason)), state));
+                        }
+                    }
+                }
+            }
+        }
+    })
+}
+
+fn pauses() -> ExponentialBackoff {
+    let [first, longest] = PAUSES;
+    let builder = ExponentialBuilder::new().with_min_delay(first).with_max_delay(longest);
+    builder.with_jitter().without_max_times().build()
+}
+
+/// What is told of an error. Nothing of one that belongs to watching: that a connection ends, or
+/// that the API server has forgotten where we were; if that is more, the next try fails, too.
+/// Never anything of an object, which may be secret.
+fn reason(error: &watcher::Error) -> Option<String> {
+    match error {
+        watcher::Error::WatchFailed(_) => None,
+        watcher::Error::WatchError(status) if is_gone(status) => None,
+        watcher::Error::WatchStartFailed(Error::Api(status)) if is_gone(status) => None,
+        watcher::Error::WatchError(status) => Some(answer(status)),
+        watcher::Error::InitialListFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status)) => Some(answer(status)),
+        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
+            Some(failure(error))
+        }
+        watcher::Error::NoResourceVersion => {
+            Some("the API server gives its lists no version".to_owned())
+        }
+    }
+}
+
+fn is_gone(status: &Status) -> bool {
+    status.code == 410
+}
+
+fn answer(status: &Status) -> String {
+    format!("the API server answers {}: {}", status.code, shortened(&status.message))
+}
+
+fn failure(error: &Error) -> String {
+    match error {
+        Error::Service(error) => {
+            let mut told = format!("the API server gives no answer: {error}");
+            let mut cause = error.source();
+            while let Some(error) = cause {
+                told += &format!(": {error}");
+                cause = error.source();
+            }
+            shortened(&told)
+        }
+        Error::Auth(error) => shortened(&format!("the API server cannot be asked: {error}")),
+        Error::SerdeError(_) | Error::FromUtf8(_) => {
+            "the API server's answer cannot be read".to_owned()
+        }
+        _ => "the API server's answer ends early".to_owned(),
+    }
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(MAX_TOLD_CHARS).collect()
+}
