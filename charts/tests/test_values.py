@@ -61,7 +61,7 @@ class Documented(unittest.TestCase):
     def test_the_values_of_the_documentation_render(self):
         blocks = (ROOT / "docs" / "install.md").read_text().split("```yaml\n")[1:]
         blocks = [textwrap.dedent(block.partition("```")[0]) for block in blocks]
-        self.assertEqual(len(blocks), 2)
+        self.assertEqual(len(blocks), 3)
         for values in blocks:
             with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
                 file.write(values)
