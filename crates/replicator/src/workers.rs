@@ -13,7 +13,7 @@ use crate::audit::Audit;
 use crate::audit::entry::CopyEnded;
 use crate::board::Board;
 use crate::credentials::Who;
-use crate::ledger::grant::{Finding, Verdict};
+use crate::ledger::grant::{Finding, Right, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
@@ -141,9 +141,15 @@ impl Workers {
         let tracker = Tracker::default();
         let _pinned = self.board.pin(record.source.clone(), tracker.clone());
         let job = Job { source: record.source.clone(), replica };
-        let who = terms.who(&record.source, &record.namespace);
+        let mut who = terms.who(&record.source, &record.namespace);
         if who.is_unread() {
-            return Err(Failed::Unread(record.namespace.clone()));
+            // What is public is read without credentials.
+            let standing = self.rights.standing(&record.source, &who).await;
+            if standing.is_ok_and(|standing| standing.right == Right::Shown) {
+                who = Who::Nobody;
+            } else {
+                return Err(Failed::Unread(record.namespace.clone()));
+            }
         }
         let changed_at = self.rights.changed_at(&who);
         let reader = self.copier.client().with_credentials(who.port());

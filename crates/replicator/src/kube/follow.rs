@@ -12,11 +12,11 @@ use futures::stream::{self, BoxStream, Stream, StreamExt};
 use serde::de::DeserializeOwned;
 
 /// How long one watch lasts; then another one goes on where it ended. A connection that died
-/// without a word is found by then, and a watch a minute is little to an API server.
-const WATCH_S: u32 = 60;
+/// without a word is found soon after, and two watches a minute are little to an API server.
+const WATCH_S: u32 = 30;
 
 /// How long the API server may say nothing: longer than a watch lasts.
-pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_S as u64 + 15);
+pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_S as u64 + 10);
 
 /// The first pause after an error, and the longest one: right after a hiccup it works again, and a
 /// cluster in trouble is not made worse.
@@ -45,7 +45,8 @@ struct State<K> {
     pause: Duration,
 }
 
-/// All objects that `api` has and `config` selects, and what becomes of them.
+/// All objects that `api` has and `config` selects, and what becomes of them. After an error they
+/// are followed again from the next [`Event::InitDone`] on.
 pub(super) fn follow<K>(
     api: Api<K>,
     config: Config,
@@ -73,12 +74,14 @@ where
                     }
                     Err(error) => {
                         state.pause = state.pauses.next().unwrap_or(PAUSES[1]);
-                        // Where a watch does not begin, the place where it was to begin may be
-                        // too old; and only a list tells that the trouble is over.
-                        if matches!(error, watcher::Error::WatchStartFailed(_)) {
+                        let reason = reason(&error);
+                        // Of what is told, a list tells that it is over; and where a watch does not
+                        // begin, the place where it was to begin may be too old.
+                        if reason.is_some() || matches!(error, watcher::Error::WatchStartFailed(_))
+                        {
                             state.events = None;
                         }
-                        if let Some(reason) = reason(&error) {
+                        if let Some(reason) = reason {
                             return Some((Err(FollowError(reason)), state));
                         }
                     }
