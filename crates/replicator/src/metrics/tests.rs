@@ -35,6 +35,8 @@ async fn everything() -> String {
     metrics.files().loaded("front.key", NOW);
     metrics.files().refused("front.key");
     metrics.files().certificate_ends(NOW);
+    metrics.tenants().is_watched(&"shop".parse().unwrap(), true);
+    metrics.tenants().unusable(&"shop".parse().unwrap(), 1);
     metrics.copy_begins();
     metrics.copy_begins();
     metrics.copy_ends("refused", Some(Side::Source), Duration::from_secs(2), 4096);
