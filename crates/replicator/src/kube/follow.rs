@@ -102,15 +102,18 @@ fn pauses() -> ExponentialBackoff {
 /// Never anything of an object, which may be secret.
 fn reason(error: &watcher::Error) -> Option<String> {
     match error {
-        watcher::Error::WatchFailed(_) => None,
         watcher::Error::WatchError(status) if is_gone(status) => None,
-        watcher::Error::WatchStartFailed(Error::Api(status)) if is_gone(status) => None,
-        watcher::Error::WatchError(status) => Some(answer(status)),
-        watcher::Error::InitialListFailed(Error::Api(status))
-        | watcher::Error::WatchStartFailed(Error::Api(status)) => Some(answer(status)),
-        watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error) => {
-            Some(failure(error))
+        watcher::Error::WatchFailed(Error::Api(status))
+        | watcher::Error::WatchStartFailed(Error::Api(status))
+            if is_gone(status) =>
+        {
+            None
         }
+        watcher::Error::WatchError(status) => Some(answer(status)),
+        watcher::Error::WatchFailed(error @ (Error::Api(_) | Error::SerdeError(_)))
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::InitialListFailed(error) => Some(failure(error)),
+        watcher::Error::WatchFailed(_) => None,
         watcher::Error::NoResourceVersion => {
             Some("the API server gives its lists no version".to_owned())
         }
@@ -127,6 +130,7 @@ fn answer(status: &Status) -> String {
 
 fn failure(error: &Error) -> String {
     match error {
+        Error::Api(status) => answer(status),
         Error::Service(error) => {
             let mut told = format!("the API server gives no answer: {error}");
             let mut cause = error.source();

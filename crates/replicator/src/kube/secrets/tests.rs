@@ -235,3 +235,21 @@ async fn secrets_that_had_no_room_are_used_once_there_is_some() {
     world.until("the last one is used", || world.is_somebody("shop")).await;
     assert!(world.has_metric(r#"pull_secrets_unusable{namespace="shop"} 0"#));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_cannot_be_read_is_told_without_a_word_of_it() {
+    let api = KubeApi::start().await;
+    api.put_pull_secret("shop", "pull", &entry("r.example"));
+    let world = World::begin(&api);
+    world.until("it is watched", || world.watches("shop") == 1).await;
+    let data = serde_json::json!({".dockerconfigjson": ["hunter2"]});
+    let odd = serde_json::json!({"type": "kubernetes.io/dockerconfigjson", "data": data});
+    api.put("secrets", "shop", "odd", odd);
+    world.until("it is told", || !world.troubles.lines().is_empty()).await;
+    let line = world.troubles.lines().concat();
+    assert!(line.contains("the API server's answer cannot be read"), "{line}");
+    assert!(!line.contains("hunter2"), "{line}");
+    assert!(world.is_somebody("shop"));
+    api.delete("secrets", "shop", "odd");
+    world.until("it is over", || world.troubles.lines().is_empty()).await;
+}
