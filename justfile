@@ -114,9 +114,22 @@ chart *NAMES:
 e2e *FILES: build policy
     scripts/e2e.sh {{ FILES }}
 
+# The status page in a real Chromium, which is installed if it is missing; pictures in target/page
+page: build policy
+    scripts/install-tools.sh page
+    scripts/e2e.sh e2e-tests/page.bats
+
 # Two replicators on one PostgreSQL with real copies, one of them killed; some 5 minutes
 pair: build
     scripts/pair.sh
+
+# `scripts/static.sh --tools amd64 arm64` installs what it takes.
+# The image from static binaries in target/image, and its test: `just image amd64 arm64`
+image *ARCHITECTURES: build
+    rm -rf target/image
+    binaries="$(scripts/static.sh {{ ARCHITECTURES }})"; \
+        scripts/image.sh target/image $binaries && \
+        BINARIES="$binaries" bats e2e-tests/image.bats
 
 # What a trigger costs, alone and under the load of a large cluster; WRITE=1 puts it into docs/
 bench-front:

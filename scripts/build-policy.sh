@@ -10,8 +10,10 @@ BUILD=(-p image-replicator-policy --lib --profile policy --target "$TARGET")
 
 if rustup target list --installed 2>/dev/null | grep -qx "$TARGET"; then
     compiler="$(rustc --version)"
+    cargo=(cargo)
 elif [ -x /usr/bin/rustc ] && [ -x /usr/bin/cargo ] && [ -d /usr/lib/wasm32-wasi ]; then
     compiler="$(/usr/bin/rustc --version), Debian"
+    cargo=(env -u RUSTUP_TOOLCHAIN PATH=/usr/bin:/bin RUSTC=/usr/bin/rustc /usr/bin/cargo)
 else
     echo "FAILED: no compiler for $TARGET; run scripts/install-tools.sh" >&2
     exit 1
@@ -23,7 +25,9 @@ fi
 echo "policy.wasm: $TARGET by $compiler"
 
 # The module must not depend on where it was built: the paths of sources, which panics carry,
-# are cut. Each folder of the registry's sources has a name that depends on the machine.
+# are cut. Each folder of the registry's sources has a name that depends on the machine, and is
+# there once they are fetched.
+"${cargo[@]}" fetch --quiet ${CI:+--locked} --target "$TARGET"
 flags="--remap-path-prefix=$PWD=/image-replicator"
 for folder in "${CARGO_HOME:-$HOME/.cargo}"/registry/src/*/; do
     flags+=" --remap-path-prefix=${folder%/}=/crates"
@@ -35,14 +39,13 @@ case $compiler in
     # Debian ships no standard library for the target but its sources: built here with a flag
     # that cargo calls unstable. A folder of its own, as its files are another compiler's.
     output=target/debian
-    env -u RUSTUP_TOOLCHAIN PATH=/usr/bin:/bin RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
-        CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld \
-        /usr/bin/cargo rustc "${BUILD[@]}" --target-dir "$output" \
+    RUSTC_BOOTSTRAP=1 CARGO_TARGET_WASM32_WASIP1_LINKER=wasm-ld \
+        "${cargo[@]}" rustc "${BUILD[@]}" --target-dir "$output" \
         -Zbuild-std=std,panic_abort -- -Lnative=/usr/lib/wasm32-wasi
     ;;
 *)
     output="${CARGO_TARGET_DIR:-target}"
-    cargo build "${BUILD[@]}"
+    "${cargo[@]}" build "${BUILD[@]}"
     ;;
 esac
 cp "$output/$TARGET/policy/image_replicator_policy.wasm" policy.wasm

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Installs what building, testing and the demo need, as far as it is missing. Idempotent.
+# With the word `page` also a browser for the status page's test, which is large.
 # Expects Debian 12 or the like, and Rust's stable toolchain by rustup.
 set -euo pipefail
 
@@ -145,6 +146,7 @@ wasm_target
 command -v just >/dev/null || { echo "installing just" && install_python "$TOOLS" rust-just; }
 command -v helm >/dev/null || install_helm
 chart_schemas
+[ "${1:-}" != page ] || command -v chromedriver >/dev/null || apt_install chromium chromium-driver
 if ! command -v cargo-nextest >/dev/null; then
     echo "installing cargo-nextest; it is built from source, which takes some minutes"
     cargo install --quiet --locked cargo-nextest || die "cargo could not install cargo-nextest"

@@ -12,9 +12,9 @@
 use std::time::{Duration, Instant};
 
 use protocol::{ImageReference, Namespace, Receipt, Refusal, RefusalCode, Trigger, Verb};
+use workload::Image;
 
 use crate::host::Host;
-use crate::images::Image;
 use crate::plan::{By, Plan, Signature, Terms, plan, usual_terms};
 use crate::settings::{Mode, OnUnavailable, Settings};
 use crate::verify::{Failure, verify};

@@ -5,9 +5,9 @@
 use std::collections::BTreeSet;
 
 use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side};
+use workload::Image;
 
 use crate::ask::{Finding, Inquiry, OutOfTime};
-use crate::images::Image;
 use crate::patch::Rewrite;
 use crate::plan::Terms;
 use crate::settings::{Mode, OnUnavailable, Settings};

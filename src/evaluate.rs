@@ -5,16 +5,16 @@
 use kubewarden_policy_sdk::response::ValidationResponse;
 use kubewarden_policy_sdk::settings::SettingsValidationResponse;
 use serde_json::Value;
+use workload::{changed, distinct, places};
 
 use crate::ask::Questions;
 use crate::decide::{Verdict, decide};
 use crate::host::Host;
-use crate::images;
 use crate::patch;
 use crate::request::{Operation, Payload, Request};
 use crate::settings::Settings;
+use crate::subject::{self, Workload};
 use crate::wording::{self, clean};
-use crate::workload::{self, Workload};
 
 /// How many different images a pod may have. A question costs a host some 11 ms and a policy
 /// has 2 s in all (and a host call is not cut short); real pods have a few dozen at most.
@@ -62,7 +62,7 @@ fn evaluate_request(request: Request, settings: &Value, host: &impl Host) -> Val
             return refuse(format!("the policy's settings are wrong: {error}"), INTERNAL_ERROR);
         }
     };
-    let Some(workload) = workload::find(&request, &settings.kinds) else {
+    let Some(workload) = subject::find(&request, &settings.kinds) else {
         return allow(None, Vec::new());
     };
     let namespace = request.namespace();
@@ -70,7 +70,7 @@ fn evaluate_request(request: Request, settings: &Value, host: &impl Host) -> Val
         return allow(None, Vec::new());
     }
     match &settings.opt_out_annotation {
-        Some(name) if workload::opts_out(&request.object, workload, name) => {
+        Some(name) if subject::opts_out(&request.object, workload, name) => {
             allow(None, vec![wording::opted_out(name)])
         }
         _ => evaluate_workload(request, workload, &settings, host),
@@ -83,11 +83,11 @@ fn evaluate_workload(
     settings: &Settings,
     host: &impl Host,
 ) -> ValidationResponse {
-    let mut places = images::places(&request.object, workload.pod);
+    let mut named = places(&request.object, workload.pod);
     if request.operation() == Operation::Update {
-        places = images::changed(places, &images::places(&request.old_object, workload.pod));
+        named = changed(named, &places(&request.old_object, workload.pod));
     }
-    let images = images::distinct(places);
+    let images = distinct(named);
     if images.len() > MAX_IMAGES {
         return refuse(
             format!(

@@ -1,7 +1,8 @@
 //! The policy's entry points: what a Kubewarden host calls, and nothing else.
 //!
 //! Data flows one way: [`request`] reads what the host hands in, [`settings`] what the operator
-//! wants, [`workload`] finds the pod in the object and [`images`] the images in the pod,
+//! wants, [`subject`] says whether the request's images are looked at and where the pod is, the crate
+//! [`workload`] finds the images in the pod,
 //! [`plan`] holds each image against the rules, [`verify`] has its signature looked at and
 //! [`ask`] puts one question to the replicator (both through [`host`]), [`decide`] makes the
 //! verdict in the words of [`wording`], and [`patch`] carries it out. [`evaluate`] is the flow.
@@ -12,14 +13,13 @@ mod ask;
 mod decide;
 mod evaluate;
 mod host;
-mod images;
 mod patch;
 mod plan;
 mod request;
 mod settings;
+mod subject;
 mod verify;
 mod wording;
-mod workload;
 
 use std::time::Instant;
 

@@ -4,9 +4,9 @@
 //! must not know why an image is replaced.
 
 use serde_json::{Map, Value, json};
+use workload::Image;
 
-use crate::images::Image;
-use crate::workload::Workload;
+use crate::subject::Workload;
 
 /// The annotation of a pod that keeps the references as they were written: a JSON object from
 /// container name (or `volume/` and the volume's name) to reference.
@@ -109,9 +109,9 @@ fn object_at<'a>(parent: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use workload::{distinct, places};
 
     use super::*;
-    use crate::images::{distinct, places};
 
     const POD: Workload = Workload { pod: "", takes_pull_secrets: true };
 

@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use protocol::{ImagePattern, Namespace, Registry, TargetRoot};
 use serde_json::Value;
+use workload::Kind;
 
-use crate::workload::Kind;
 use keys::SETTINGS;
 use reader::{Choice, Reader};
 

@@ -4,9 +4,9 @@
 //! registries, hosts, pods) gets in only through [`clean`].
 
 use protocol::{Progress, Receipt, Refusal, RefusalCode, ReplicaState};
+use workload::Image;
 
 use crate::ask::{Finding, OutOfTime};
-use crate::images::Image;
 use crate::plan::By;
 use crate::settings::{OnUnavailable, Settings};
 

@@ -37,6 +37,8 @@ def stand_in(key):
     """What a key of an existing Secret or ConfigMap may hold."""
     if key == ".dockerconfigjson":
         return '{"auths": {"registry.corp": {"auth": "dXNlcjpwYXNz"}}}'
+    if key == "token":
+        return "stand-in-0123456789"
     if key == "htpasswd":
         run = subprocess.run(
             ["htpasswd", "-nbB", "policy-server", "stand-in"], check=True, capture_output=True, text=True

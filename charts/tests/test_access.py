@@ -112,6 +112,17 @@ class Network(unittest.TestCase):
         elsewhere = Peer("10.0.254.3")
         self.assertFalse(reaches(rendered("tenancy").of("NetworkPolicy"), us, elsewhere, 6443))
 
+    def test_a_metadata_service_is_reached_where_the_values_say_so_and_there_alone(self):
+        objects = rendered("credential-helper")
+        for address, port, expected in [
+            ("169.254.170.23", 80, True),
+            ("169.254.170.23", 443, False),
+            (METADATA, 80, False),
+            (INTERNET, 80, False),
+        ]:
+            found = reaches(objects.of("NetworkPolicy"), replicator(objects), Peer(address), port)
+            self.assertEqual(found, expected, f"{address}:{port}")
+
     def test_air_gapped_means_the_registry_of_the_house(self):
         objects = rendered("air-gapped")
         for address, port, expected in [

@@ -205,7 +205,11 @@ class Files(unittest.TestCase):
             objects = rendered(variant)
             self.assertNotIn("@", objects.config()["ledger"])
             environment = objects.deployment()["spec"]["template"]["spec"]["containers"][0]["env"]
-            found = {entry["name"]: entry["valueFrom"]["secretKeyRef"] for entry in environment}
+            found = {
+                entry["name"]: entry["valueFrom"]["secretKeyRef"]
+                for entry in environment
+                if entry["name"].startswith("PG")
+            }
             expected = {
                 name: {"name": secret, "key": key} for name, key in zip(("PGUSER", "PGPASSWORD"), keys)
             }

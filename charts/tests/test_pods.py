@@ -72,6 +72,24 @@ class Security(unittest.TestCase):
                 writable = {mount["name"] for mount in mounts if not mount.get("readOnly")}
                 self.assertLessEqual(writable, {"ledger"}, variant)
 
+    def test_what_runs_before_is_as_confined_unless_the_values_say_otherwise(self):
+        for variant, user in [("credential-helper", None), ("everything-on", 1000)]:
+            spec = rendered(variant).deployment()["spec"]["template"]["spec"]
+            [before], [replicator] = spec["initContainers"], spec["containers"]
+            expected = dict(replicator["securityContext"], **({"runAsUser": user} if user else {}))
+            self.assertEqual(before["securityContext"], expected, variant)
+
+    def test_the_status_token_is_mounted_where_the_configuration_looks_for_it(self):
+        objects = rendered("everything-on")
+        spec = objects.deployment()["spec"]["template"]["spec"]
+        mounts = {mount["name"]: mount["mountPath"] for mount in spec["containers"][0]["volumeMounts"]}
+        files = next(volume for volume in spec["volumes"] if volume["name"] == "files")
+        sources = [source["secret"] for source in files["projected"]["sources"] if "secret" in source]
+        token = next(secret for secret in sources if secret["name"] == "status-token")
+        self.assertEqual(token["items"], [{"key": "token", "path": "status-token"}])
+        self.assertEqual(objects.config()["status"]["token"], f"{mounts['files']}/status-token")
+        self.assertNotIn("token", rendered("small").config()["status"])
+
     def test_each_violation_is_noticed(self):
         good = rendered("small").deployment()["spec"]["template"]["spec"]
 
@@ -125,6 +143,25 @@ class Life(unittest.TestCase):
     def test_copies_that_may_not_go_on_at_all_end_at_once(self):
         objects = template(*LEAST, "--set=config.drain_ms=0")
         self.assertEqual(objects.config()["drain_ms"], 0)
+
+    def test_a_helper_is_where_the_replicator_looks_for_programs(self):
+        spec = rendered("credential-helper").deployment()["spec"]["template"]["spec"]
+        [before], [replicator] = spec["initContainers"], spec["containers"]
+        environment = {entry["name"]: entry.get("value") for entry in replicator["env"]}
+        volumes = {volume["name"] for volume in spec["volumes"]}
+        [seen] = [mount for mount in replicator["volumeMounts"] if mount["name"] == "helpers"]
+        [written] = before["volumeMounts"]
+        self.assertIn(seen["mountPath"], environment["PATH"].split(":"))
+        self.assertEqual(before["command"][-1], written["mountPath"] + "/")
+        self.assertLessEqual({seen["name"], written["name"]}, volumes)
+
+    def test_sqlite_sorts_where_it_may_write(self):
+        for variant in variants():
+            objects = rendered(variant)
+            [replicator] = objects.deployment()["spec"]["template"]["spec"]["containers"]
+            environment = {entry["name"]: entry.get("value") for entry in replicator["env"]}
+            ledgers = [mount["mountPath"] for mount in replicator["volumeMounts"] if mount["name"] == "ledger"]
+            self.assertEqual(ledgers, [environment[key] for key in ["SQLITE_TMPDIR"] if key in environment])
 
     def test_one_with_sqlite_many_with_postgresql(self):
         for variant in variants():

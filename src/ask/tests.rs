@@ -1,8 +1,8 @@
 use protocol::ReplicaState;
 use serde_json::json;
+use workload::{distinct, places};
 
 use super::*;
-use crate::images::{distinct, places};
 use crate::tests::fake::{REPLICATOR, Replicator, TARGET, VERIFIED, receipt};
 
 const DIGEST: &str = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";

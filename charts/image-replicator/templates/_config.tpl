@@ -26,11 +26,18 @@ rights: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
 
+{{- define "image-replicator.status" -}}
+listen: {{ printf "%s:%v" .Values.listenAddress .Values.status.port | quote }}
+{{- if .Values.status.tokenSecret }}
+token: {{ include "image-replicator.folder" . }}/status-token
+{{- end }}
+{{- end -}}
+
 {{- define "image-replicator.config" -}}
 {{- $folder := include "image-replicator.folder" . -}}
 {{- $config := deepCopy .Values.config -}}
 {{- $_ := set $config "front" (include "image-replicator.front" . | fromYaml) -}}
-{{- $_ := set $config "status" (dict "listen" (printf "%s:%v" .Values.listenAddress .Values.status.port)) -}}
+{{- $_ := set $config "status" (include "image-replicator.status" . | fromYaml) -}}
 {{- $_ := set $config "ledger" (include "image-replicator.ledger" .) -}}
 {{- range $host, $_ := .Values.registryCAs -}}
   {{- $registry := get $config.registries $host | default dict -}}

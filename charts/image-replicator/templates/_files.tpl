@@ -53,6 +53,9 @@ projected:
     {{- with .Values.front.clientCA }}
     {{- include "image-replicator.file" (dict "from" . "path" "client-ca.pem") | nindent 4 }}
     {{- end }}
+    {{- with .Values.status.tokenSecret }}
+    {{- include "image-replicator.file" (dict "from" (dict "secret" . "key" "token") "path" "status-token") | nindent 4 }}
+    {{- end }}
     {{- if eq .Values.ledger.engine "postgres" }}
     {{- with .Values.ledger.postgres.ca }}
     {{- include "image-replicator.file" (dict "from" . "path" "ledger-ca.pem") | nindent 4 }}

@@ -1,6 +1,9 @@
 //! The algorithm. Resolve the tag once; compare with the target; read the graph; move blobs;
 //! write manifests, children first; then what refers to them; set tags last.
 
+pub(crate) mod estimate;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use futures::{FutureExt, StreamExt, TryStreamExt, stream};
@@ -12,11 +15,13 @@ use crate::error::CopyError;
 use crate::flights::Flights;
 use crate::graph::{Graph, Manifest};
 use crate::inspect::Proof;
+use crate::kinds::ReferrerKind;
 use crate::limits::Limits;
 use crate::listing::{Unlisted, list_at_target};
 use crate::origins::{Origins, RecentOrigins};
+use crate::platform::Platform;
 use crate::referrers::{Referrer, Search};
-use crate::scope::Scope;
+use crate::scope::{Referrers, Scope};
 use crate::slots::Slots;
 use crate::tracker::Tracker;
 use crate::transfer::Transfer;
@@ -45,11 +50,23 @@ pub struct Outcome {
     /// Bytes of all that is copied of the image itself. Zero where the replica was current: then
     /// nothing was read that would tell.
     pub size_bytes: u64,
+    /// What of the image is at the target now. None where the replica was current, as above.
+    pub contents: Option<Contents>,
+}
+
+/// What of an image was copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// Its platforms, as its indexes state them; none where it has no index.
+    pub platforms: BTreeSet<Platform>,
+    /// What refers to it, by kind; None where nobody was asked for that.
+    pub referrers: Option<BTreeMap<ReferrerKind, u64>>,
 }
 
 impl Outcome {
     fn new(digest: Digest) -> Self {
-        Self { digest, bytes_moved: 0, blobs_moved: 0, blobs_skipped: 0, size_bytes: 0 }
+        let (bytes_moved, blobs_moved, blobs_skipped, size_bytes) = (0, 0, 0, 0);
+        Self { digest, bytes_moved, blobs_moved, blobs_skipped, size_bytes, contents: None }
     }
 }
 
@@ -192,7 +209,8 @@ impl Copier {
             let by_digest = ManifestRef::Digest(outcome.digest.clone());
             unlisted.extend(transfer.write(graph.root(), by_digest).await?);
         }
-        unlisted.extend(self.copy_referrers(&transfer, &referrers).await?);
+        let (entries, kinds) = self.copy_referrers(&transfer, &referrers).await?;
+        unlisted.extend(entries);
         list_at_target(client, &self.flights, limits, target, unlisted).await?;
         let mut late = Vec::new();
         for place in places {
@@ -202,6 +220,8 @@ impl Copier {
             list_at_target(client, &self.flights, limits, target, late).await?;
         }
         transfer.count(&mut outcome);
+        let referrers = (scope.referrers != Referrers::Nothing).then_some(kinds);
+        outcome.contents = Some(Contents { platforms: graph.platforms, referrers });
         Ok(outcome)
     }
 
@@ -279,45 +299,53 @@ impl Copier {
         Ok(unlisted)
     }
 
-    /// Copies what refers to the image. Tells what the target does not list by itself.
+    /// Copies what refers to the image. Tells what the target does not list by itself, and how
+    /// many there are of each kind.
     async fn copy_referrers(
         &self,
         transfer: &Transfer<'_>,
         referrers: &[Referrer],
-    ) -> Result<Vec<Unlisted>, CopyError> {
+    ) -> Result<(Vec<Unlisted>, BTreeMap<ReferrerKind, u64>), CopyError> {
         referrers.iter().for_each(|referrer| transfer.tracker.more(&referrer.graph.blobs));
         let copied: Vec<_> = referrers
             .iter()
             .map(|referrer| self.copy_referrer(transfer, referrer).boxed())
             .collect();
         let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
-        let mut unlisted = Vec::new();
-        while let Some(entries) = copied.try_next().await? {
+        let (mut unlisted, mut digests) = (Vec::new(), BTreeMap::new());
+        while let Some(copied) = copied.try_next().await? {
+            let Some((entries, referrer)) = copied else { continue };
             unlisted.extend(entries);
+            // One that is found by the API and by a tag is one.
+            digests.insert(&referrer.graph.root().descriptor.digest, referrer.kind());
         }
-        Ok(unlisted)
+        let mut kinds = BTreeMap::new();
+        for kind in digests.into_values() {
+            *kinds.entry(kind).or_default() += 1;
+        }
+        Ok((unlisted, kinds))
     }
 
     /// Copies one thing that refers to the image. If the source has lost a part of it, it is
-    /// left out: an image must not wait for ever for a broken signature.
-    async fn copy_referrer(
+    /// left out, which is None: an image must not wait for ever for a broken signature.
+    async fn copy_referrer<'a>(
         &self,
         transfer: &Transfer<'_>,
-        referrer: &Referrer,
-    ) -> Result<Vec<Unlisted>, CopyError> {
-        let Referrer { graph, tag } = referrer;
+        referrer: &'a Referrer,
+    ) -> Result<Option<(Vec<Unlisted>, &'a Referrer)>, CopyError> {
+        let Referrer { graph, tag, .. } = referrer;
         let digest = &graph.root().descriptor.digest;
         match self.move_blobs(transfer, graph).await {
             Err(error) if error.side == Side::Source && error.kind() == ErrorKind::NotFound => {
                 tracing::warn!(%error, referrer = %digest, "a referrer is broken and left out");
-                return Ok(Vec::new());
+                return Ok(None);
             }
             moved => moved?,
         }
         let mut unlisted = self.write_manifests(transfer, graph).await?;
         let at = tag.clone().map_or_else(|| ManifestRef::Digest(digest.clone()), ManifestRef::Tag);
         unlisted.extend(transfer.write(graph.root(), at).await?);
-        Ok(unlisted)
+        Ok(Some((unlisted, referrer)))
     }
 }
 

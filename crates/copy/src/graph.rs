@@ -57,6 +57,8 @@ pub(crate) struct Graph {
     pub(crate) manifests: Vec<Manifest>,
     /// Each once.
     pub(crate) blobs: Vec<Blob>,
+    /// What its indexes say that the manifests are for.
+    pub(crate) platforms: BTreeSet<Platform>,
 }
 
 impl Graph {
@@ -154,6 +156,8 @@ struct Reading<'a> {
     limits: &'a Limits,
     /// What its indexes say that they have.
     platforms: BTreeSet<Platform>,
+    /// Of these, what travels.
+    chosen: BTreeSet<Platform>,
     manifests: HashMap<Digest, Manifest>,
     seen: HashSet<Digest>,
     manifest_bytes: u64,
@@ -168,6 +172,7 @@ impl<'a> Reading<'a> {
             scope,
             limits,
             platforms: BTreeSet::new(),
+            chosen: BTreeSet::new(),
             manifests: HashMap::new(),
             seen: HashSet::new(),
             manifest_bytes: 0,
@@ -190,6 +195,7 @@ impl<'a> Reading<'a> {
         self.platforms.extend(named.manifests.iter().filter_map(|child| child.platform.clone()));
         let all = named.manifests.len();
         let chosen = self.scope.choose(named.manifests);
+        self.chosen.extend(chosen.iter().filter_map(|child| child.platform.clone()));
         if chosen.len() < all {
             left_out = Some(LeftOut::Platforms);
         }
@@ -285,7 +291,7 @@ impl<'a> Reading<'a> {
         // A child's digest is part of its parent's bytes, so there is no cycle; each level was
         // read, so the recursion is no deeper than the limit.
         take_in_order(&mut self.manifests, root, &mut ordered);
-        Graph { manifests: ordered, blobs: self.blobs }
+        Graph { manifests: ordered, blobs: self.blobs, platforms: self.chosen }
     }
 }
 

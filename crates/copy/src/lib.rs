@@ -2,11 +2,13 @@
 //!
 //! ```text
 //! copier      the algorithm: resolve, compare, read the graph, move blobs, write manifests
+//!   estimate  what it would bring, without bringing it
 //!   scope     what of an image travels
 //!     platform   as people write them, and as an index states them
 //!   graph     the source's manifests, read down to the blobs that they name
 //!     manifest   one manifest: what it names, and whether it can be copied
 //!   referrers signatures and the like, found at the source
+//!     kinds     what they are for
 //!   listing   lists of these, at targets that keep none
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
@@ -38,6 +40,7 @@ mod flights;
 pub mod fuzzing;
 mod graph;
 mod inspect;
+mod kinds;
 mod lending;
 mod limits;
 mod listing;
@@ -55,9 +58,11 @@ mod transfer;
 mod verify;
 mod write;
 
-pub use copier::{Copier, Job, Outcome};
+pub use copier::estimate::{Brings, Estimate};
+pub use copier::{Contents, Copier, Job, Outcome};
 pub use creations::Repositories;
 pub use error::CopyError;
+pub use kinds::ReferrerKind;
 pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};
 pub use platform::{Platform, PlatformError};

@@ -10,6 +10,7 @@ use registry::{Client, ErrorKind, ManifestRef};
 
 use crate::error::CopyError;
 use crate::graph::Graph;
+use crate::kinds::ReferrerKind;
 use crate::limits::Limits;
 use crate::scope::{Referrers, Scope};
 
@@ -21,12 +22,26 @@ pub(crate) struct Referrer {
     pub(crate) graph: Graph,
     /// The tag that it is found by, where it is by one.
     pub(crate) tag: Option<Tag>,
+    /// What the list of referrers says that it is.
+    artifact_type: Option<String>,
+}
+
+impl Referrer {
+    /// What it is for.
+    pub(crate) fn kind(&self) -> ReferrerKind {
+        match (&self.tag, &self.artifact_type) {
+            (Some(tag), _) => ReferrerKind::of_tag(tag),
+            (None, Some(artifact_type)) => ReferrerKind::of_type(artifact_type),
+            (None, None) => ReferrerKind::Other,
+        }
+    }
 }
 
 /// What a manifest was found to be referred by, before that is read.
 struct Found {
     digest: Digest,
     tag: Option<Tag>,
+    artifact_type: Option<String>,
 }
 
 /// The search for what refers to an image.
@@ -127,7 +142,12 @@ impl<'a> Search<'a> {
             None => self.scope.referrers.include(""),
         };
         let wanted = listed.into_iter().filter(wanted);
-        Ok(wanted.map(|one| Found { digest: one.descriptor.digest, tag: None }).collect())
+        let wanted = wanted.map(|one| Found {
+            digest: one.descriptor.digest,
+            tag: None,
+            artifact_type: one.artifact_type,
+        });
+        Ok(wanted.collect())
     }
 
     /// The index that stands in for the API. What is no index means that there are none.
@@ -152,12 +172,12 @@ impl<'a> Search<'a> {
         let at = ManifestRef::Tag(tag.clone());
         let found = self.client.head_manifest(registry, repository, &at).await;
         let found = found.map_err(|error| self.failed(error, subject))?;
-        Ok(found.map(|found| Found { digest: found.digest, tag: Some(tag) }))
+        Ok(found.map(|found| Found { digest: found.digest, tag: Some(tag), artifact_type: None }))
     }
 
     /// Reads a referrer; None where it is gone, or none of the wanted types.
     async fn read(&self, found: Found) -> Result<Option<Referrer>, CopyError> {
-        let Found { digest, tag } = found;
+        let Found { digest, tag, artifact_type } = found;
         let graph =
             match Graph::read(self.client, self.source, &digest, &self.scope, self.limits).await {
                 Ok(graph) => graph,
@@ -172,7 +192,7 @@ impl<'a> Search<'a> {
         let is_wanted = tag.is_none()
             || self.scope.referrers == Referrers::All
             || types.any(|one| self.scope.referrers.include(one));
-        Ok(is_wanted.then_some(Referrer { graph, tag }))
+        Ok(is_wanted.then_some(Referrer { graph, tag, artifact_type }))
     }
 
     fn check(&self, size: &Size) -> Result<(), CopyError> {

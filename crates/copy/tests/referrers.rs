@@ -5,7 +5,7 @@
 
 mod common;
 
-use copy::{ErrorKind, Referrers, Tracker};
+use copy::{ErrorKind, ReferrerKind, Referrers, Tracker};
 use http::Method;
 use protocol::Side;
 use serde_json::{Value, json};
@@ -113,6 +113,12 @@ async fn what_refers_to_an_image_and_its_platforms_travels_before_its_tag() {
     let outcome = world.copier().copy(&world.job("app:v1"), &tracker).await.unwrap();
     assert!(signed.arrived(&world));
     assert_eq!(outcome.digest, signed.image.digest);
+    let contents = outcome.contents.unwrap();
+    let platforms: Vec<_> = contents.platforms.iter().map(ToString::to_string).collect();
+    assert_eq!(platforms, ["linux/amd64", "linux/arm64"]);
+    let kinds =
+        [(ReferrerKind::Signature, 3), (ReferrerKind::Attestation, 1), (ReferrerKind::Sbom, 2)];
+    assert_eq!(contents.referrers, Some(kinds.into()));
     let progress = tracker.progress();
     assert_eq!(
         (progress.bytes_done, progress.layers_done),

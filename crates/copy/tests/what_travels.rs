@@ -48,6 +48,8 @@ async fn a_platform_travels_with_its_attestation_under_the_same_index() {
     let outcome = world.copy("app:v1").await.unwrap();
     let replica = world.replica("app:v1");
     assert_eq!(outcome.digest, image.digest);
+    let platforms = outcome.contents.unwrap().platforms;
+    assert_eq!(platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/arm64"]);
     assert_eq!(world.target.manifest(&replica, "v1"), Some(image.manifest.clone()));
     let arrived = [0, 1, 2, 3].map(|at: usize| world.target.holds(&image.children[at], &replica));
     assert_eq!(arrived, [false, true, false, true]);

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::HeaderValue;
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
 use protocol::{Namespace, Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
@@ -27,6 +28,7 @@ use crate::label::Label;
 use crate::ledger::Settings;
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::status::token::{self, Token};
 use crate::tenants::{Feeds, Tenants, TenantsError};
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
@@ -45,8 +47,8 @@ const DEFAULT_DRAIN_MS: u64 = 20_000;
 pub(crate) struct Config {
     /// Where triggers are answered.
     pub(crate) front: Front,
-    /// Where health and metrics are shown.
-    pub(crate) status: SocketAddr,
+    /// Where is shown how things stand.
+    pub(crate) status: Status,
     /// Where and how the ledger is kept.
     pub(crate) ledger: Settings,
     /// Where the audit record goes.
@@ -82,6 +84,15 @@ pub(crate) struct Front {
     pub(crate) rights: CallerRights,
 }
 
+/// The status listener's part.
+#[derive(Debug)]
+pub(crate) struct Status {
+    /// The address.
+    pub(crate) listen: SocketAddr,
+    /// What lets a person do more than look; None where nobody may.
+    pub(crate) token: Option<Held<Token>>,
+}
+
 /// What is needed to talk to registries, for `serve` and `copy` alike.
 #[derive(Debug, Default)]
 pub(crate) struct Registries {
@@ -108,6 +119,12 @@ pub(crate) struct ByHand {
     pub(crate) keyring: Keyring,
     /// Where replicas live.
     pub(crate) target: Option<TargetRoot>,
+}
+
+/// What the commands about a running replicator need of the same file.
+#[derive(Debug, Deserialize)]
+pub(crate) struct ForClients {
+    status: StatusFile,
 }
 
 #[derive(Deserialize)]
@@ -163,10 +180,11 @@ struct FrontFile {
     rights: CallerRights,
 }
 
-#[derive(Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StatusFile {
     listen: SocketAddr,
+    token: Option<PathBuf>,
 }
 
 #[derive(Deserialize)]
@@ -276,7 +294,7 @@ impl Config {
         }
         Ok(Self {
             front: load_front(file.front, &mut watcher)?,
-            status: file.status.listen,
+            status: load_status(file.status, &mut watcher)?,
             ledger: load_ledger(&file.ledger, &file.queue, &file.rights)?,
             audit: file.audit,
             target,
@@ -314,6 +332,29 @@ impl TenancyFile {
         });
         Ok(Tenants::new(namespaces.collect::<Result<_, _>>()?)?)
     }
+}
+
+impl ForClients {
+    /// Reads the configuration at `path`, and no file that it names.
+    pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
+        parse_yaml(path)
+    }
+
+    /// Where the status listener is.
+    pub(crate) fn listen(&self) -> SocketAddr {
+        self.status.listen
+    }
+
+    /// The header that shows the replicator's token; None where it has none.
+    pub(crate) fn bearer(&self) -> Result<Option<HeaderValue>, ConfigError> {
+        self.status.token.as_ref().map(|path| load_bearer("status.token", path)).transpose()
+    }
+}
+
+/// The header that shows the token in the file at `path`, which `key` names.
+pub(crate) fn load_bearer(key: &str, path: &Path) -> Result<HeaderValue, ConfigError> {
+    let file = Named::new(key, path).read()?;
+    token::bearer(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 impl TargetFile {
@@ -383,6 +424,11 @@ fn load_front(file: FrontFile, watcher: &mut Watcher) -> Result<Front, ConfigErr
         htpasswd: htpasswd.transpose()?,
         rights: file.rights,
     })
+}
+
+fn load_status(file: StatusFile, watcher: &mut Watcher) -> Result<Status, ConfigError> {
+    let token = file.token.map(|path| watcher.hold(Files::one("status.token", path), parse_token));
+    Ok(Status { listen: file.listen, token: token.transpose()? })
 }
 
 fn load_registries(
@@ -455,6 +501,10 @@ fn parse_htpasswd([file]: &[Content; 1]) -> Result<Htpasswd, ConfigError> {
 
 fn parse_client_ca([file]: &[Content; 1]) -> Result<ClientCa, ConfigError> {
     ClientCa::parse(file.bytes()).map_err(|error| file.unusable(&error))
+}
+
+fn parse_token([file]: &[Content; 1]) -> Result<Token, ConfigError> {
+    Token::parse(file.text()?).map_err(|error| file.unusable(&error))
 }
 
 fn parse_docker_config([file]: &[Content; 1]) -> Result<DockerConfig, ConfigError> {

@@ -26,6 +26,8 @@ use crate::metrics::Metrics;
 use crate::proofs::Prover;
 use crate::rights::Rights;
 use crate::status::Status;
+use crate::status::feed::Feed;
+use crate::status::token::Keeper;
 use crate::workers::{Stop, Workers};
 
 /// How long the front answers at least after readiness has fallen, or for the drain time if that
@@ -61,22 +63,14 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     let front = Listener::bind(config.front.listen, config.front.tls.clone())
         .await
         .map_err(|error| bind(config.front.listen, error))?;
-    let status_tcp =
-        TcpListener::bind(config.status).await.map_err(|error| bind(config.status, error))?;
+    let status_tcp = TcpListener::bind(config.status.listen)
+        .await
+        .map_err(|error| bind(config.status.listen, error))?;
 
     let stop = Stop::default();
     let stop_listening = CancellationToken::new();
     let client = copier.client().clone();
     let troubles = config.watcher.troubles();
-    let status = Status {
-        ledger: ledger.clone(),
-        metrics: metrics.clone(),
-        client: client.clone(),
-        certificate: config.front.tls.certificate,
-        troubles: troubles.clone(),
-        draining: stop.claiming.clone(),
-    };
-    let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
     let watching = config.watcher.run(metrics.clone(), Clock::system(), stop_listening.clone());
     let watching = tokio::spawn(watching);
     let (rights, proofs) = Rights::new(ledger.clone());
@@ -94,7 +88,8 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     };
     if !config.tenants.is_empty() {
         let (client, metrics) = (kube::connect().await?, metrics.clone());
-        let watch = SecretWatch { client, metrics, troubles, clock: Clock::system() };
+        let watch =
+            SecretWatch { client, metrics, troubles: troubles.clone(), clock: Clock::system() };
         tokio::spawn(watch.run(config.feeds, stop_listening.clone()));
     }
     let (tenants, stop_workers) = (config.tenants, stop.clone());
@@ -112,11 +107,23 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         rights,
         callers,
         caller_rights: Arc::new(config.front.rights),
-        metrics,
+        metrics: metrics.clone(),
         audit: audit.clone(),
     };
+    let status = Status {
+        ledger: ledger.clone(),
+        metrics: metrics.clone(),
+        client: client.clone(),
+        certificate: config.front.tls.certificate,
+        troubles,
+        front: api.clone(),
+        feed: Feed::new(stop_listening.clone()),
+        keeper: Keeper::new(config.status.token),
+        draining: stop.claiming.clone(),
+    };
+    let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
     if let Ok(address) = front.address() {
-        tracing::info!(front = %address, status = %config.status, "ready");
+        tracing::info!(front = %address, status = %config.status.listen, "ready");
     }
     let front = tokio::spawn(front.serve(api, stop_listening.clone()));
 

@@ -181,7 +181,10 @@ impl Watcher {
             *judged = print;
             self.troubles.clear(keys);
             match applied {
-                None => tracing::info!(keys, paths, "a file is again what is in force"),
+                None => {
+                    metrics.files().restored(keys);
+                    tracing::info!(keys, paths, "a file is again what is in force");
+                }
                 Some(Ok(())) => {
                     *in_force = print;
                     metrics.files().used(keys, clock.now());

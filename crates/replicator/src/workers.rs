@@ -1,9 +1,10 @@
 //! The workers: claim -> copy -> settle, until told to stop.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use copy::{Copier, CopyError, Job, Outcome, Tracker};
+use copy::{Copier, CopyError, Job, Outcome, ReferrerKind, Tracker};
 use protocol::{ImageReference, Namespace, RefusalCode, Side, TargetRoot};
 use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +14,7 @@ use crate::audit::Audit;
 use crate::audit::entry::CopyEnded;
 use crate::board::Board;
 use crate::credentials::Who;
+use crate::ledger::contents::Contents;
 use crate::ledger::grant::{Finding, Right, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
@@ -238,8 +240,9 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
     let error = match result {
         None => return Settlement::HandedBack,
         Some(Ok(outcome)) => {
-            let Outcome { digest, size_bytes, .. } = outcome;
-            return Settlement::Copied { digest, size_bytes };
+            let Outcome { digest, size_bytes, contents, .. } = outcome;
+            let contents = contents.map(as_recorded);
+            return Settlement::Copied { digest, size_bytes, contents };
         }
         Some(Err(error)) => error,
     };
@@ -275,6 +278,20 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
     Settlement::Failed { failure, not_before }
 }
 
+/// What the ledger keeps of what was copied.
+fn as_recorded(copied: copy::Contents) -> Contents {
+    let copy::Contents { platforms, referrers } = copied;
+    let signatures =
+        |kinds: &BTreeMap<ReferrerKind, u64>| kinds.contains_key(&ReferrerKind::Signature);
+    Contents {
+        platforms: platforms.iter().map(ToString::to_string).collect(),
+        is_signed: referrers.as_ref().map(signatures),
+        referrers: referrers.map(|kinds| {
+            kinds.into_iter().map(|(kind, count)| (kind.as_str().to_owned(), count)).collect()
+        }),
+    }
+}
+
 /// What a copy shows of the right of who read its source, if anything.
 fn verdict(source: &ImageReference, copied: &Result<Outcome, CopyError>) -> Option<Verdict> {
     match copied {
@@ -299,7 +316,7 @@ fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u6
     let target = &record.target;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     match settlement {
-        Settlement::Copied { digest, size_bytes } => {
+        Settlement::Copied { digest, size_bytes, .. } => {
             tracing::info!(%source, %target, %digest, size_bytes, bytes_moved, took_ms, "copied");
         }
         Settlement::Failed { failure: Failure { side, message, is_lasting, .. }, .. } => {

@@ -63,7 +63,7 @@ fn one_of_each() -> Vec<Event> {
         CopyEnded::new(&record(), Some(&rule), &settlement, result, us(7_200_000_000), bytes_moved)
             .into()
     };
-    let copied = Settlement::Copied { digest: digest(), size_bytes: 9 };
+    let copied = Settlement::Copied { digest: digest(), size_bytes: 9, contents: None };
     vec![
         decision(Some(&question), Ok(receipt(ReplicaState::Present))),
         decision(Some(&question), Err(pending.at(Side::Target))),

@@ -22,6 +22,7 @@ front:
       verbs: [plan, replica]
 status:
   listen: 127.0.0.1:9090
+  token: DIR/token
 ledger: sqlite:DIR/ledger.db
 queue:
   max_waiting: 500
@@ -85,6 +86,7 @@ fn load(config: &str) -> Result<Config, String> {
     fs::write(path("helpers.json"), r#"{"credHelpers":{"r.corp":"not-there"}}"#).unwrap();
     fs::write(path("shell.json"), r#"{"credsStore":"../../bin/sh"}"#).unwrap();
     fs::write(path("empty"), "").unwrap();
+    fs::write(path("token"), "0123456789abcdef\n").unwrap();
     let prefix = directory.path().display().to_string();
     fs::write(path("config.yaml"), config.replace("DIR", &prefix)).unwrap();
     Config::load(&path("config.yaml")).map_err(|error| error.to_string().replace(&prefix, "DIR"))
@@ -103,6 +105,7 @@ fn a_whole_configuration_is_read() {
     );
     assert_eq!((config.workers, config.drain), (7, Duration::from_millis(1500)));
     assert_eq!(config.ledger.max_waiting, 500);
+    assert!(config.status.token.is_some());
     assert_eq!(config.ledger.remember, Duration::from_secs(600));
     let name_of = |credentials: &Option<Arc<NamedCredentials>>| {
         credentials.as_ref().map(|credentials| credentials.name().to_string())
@@ -206,6 +209,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("  callers: DIR/htpasswd\n  client_ca: DIR/ca.crt\n", ""),
         CONFIG.replace("[plan, replica]", "[plan, copy]"),
         CONFIG.replace("DIR/config.json", "DIR/tls.crt"),
+        CONFIG.replace("DIR/token", "DIR/empty"),
         CONFIG.replace("registry.corp/mirror", "mirror"),
         CONFIG.replace("plain.corp:5000", "LocalHost:5001"),
         CONFIG.replace("workers: 7", "workers: 0"),

@@ -193,16 +193,6 @@ pub(crate) fn guesses(wait: Duration) -> Refusal {
         .with_retry_after(Some(wait))
 }
 
-/// The sources under which a replica may have been asked for: a pod that was pinned names tag and
-/// digest where the source had its tag alone.
-pub(crate) fn as_asked_for(source: &ImageReference) -> Vec<ImageReference> {
-    let by_tag = source.digest().and(source.tag()).map(|tag| {
-        let (registry, repository) = (source.registry().clone(), source.repository().clone());
-        ImageReference::tagged(registry, repository, tag.clone())
-    });
-    std::iter::once(source.clone()).chain(by_tag).collect()
-}
-
 /// The answer about a reference that leads into the target, if `record` is of the replica that it
 /// names: as about its source, but never the beginning of a copy. None where it is of another.
 pub(crate) fn answer_direct(

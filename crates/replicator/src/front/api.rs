@@ -8,12 +8,15 @@ use bytes::Bytes;
 use http::header::{self, HeaderValue};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
-use protocol::{ImageReference, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger, Verb};
+use protocol::{
+    ImageReference, Namespace, Receipt, Refusal, RefusalCode, Side, TargetRoot, Trigger,
+    TriggerError, Verb,
+};
 use sha2::{Digest as _, Sha256};
 
 use super::answer::{
-    Answer, Question, answer_direct, as_asked_for, crowded, full_queue, guesses, not_a_replica,
-    not_allowed, unavailable,
+    Answer, Question, answer_direct, crowded, full_queue, guesses, not_a_replica, not_allowed,
+    unavailable,
 };
 use super::callers::{Callers, Peer, Unknown};
 use super::rights::CallerRights;
@@ -22,11 +25,16 @@ use crate::audit::entry::Decision;
 use crate::board::Board;
 use crate::ledger::grant::{Right, Standing};
 use crate::ledger::record::Record;
+use crate::ledger::usage::as_asked_for;
 use crate::ledger::work::{Ask, Asker, Priority, Wish};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::rights::Rights;
 use crate::rules::{Fit, NotAllowed, Rules, Terms, allowed_by};
+
+/// Who asks by the status API, in records. No caller of the front has a colon in its name by
+/// password, and none is asked for that has this one by certificate.
+const PERSON: &str = "status:token";
 
 /// A reply: small and whole, so that it leaves in one write.
 pub(crate) type Reply = Response<Full<Bytes>>;
@@ -94,12 +102,40 @@ impl Api {
     }
 
     async fn answer_trigger(&self, caller: &str, repository: &str, tag: &str) -> Reply {
-        let begin = Instant::now();
         let trigger = Trigger::decode(repository, tag);
+        let may = |trigger: &Trigger| {
+            let checked = self.caller_rights.check(caller, trigger);
+            checked.map_err(|error| not_allowed(&trigger.source, &error.to_string()))
+        };
+        let answer = self.answer_and_tell(caller, &trigger, may).await;
+        match answer {
+            Ok(receipt) => receipt_reply(&receipt),
+            Err(refusal) => refusal_reply(&refusal),
+        }
+    }
+
+    /// Answers what a person wants to be there before pods ask for it: as a trigger `start`, but
+    /// past the callers' rights. Who may want that is found out before.
+    pub(crate) async fn prewarm(&self, namespace: Namespace, source: ImageReference) -> Answer {
+        let trigger = Trigger { verb: Verb::Start, namespace, source };
+        self.answer_and_tell(PERSON, &Ok(trigger), |_| Ok(())).await
+    }
+
+    /// The answer to `caller`, counted and on record; `may` says whether the caller may ask.
+    async fn answer_and_tell(
+        &self,
+        caller: &str,
+        trigger: &Result<Trigger, TriggerError>,
+        may: impl FnOnce(&Trigger) -> Result<(), Refusal>,
+    ) -> Answer {
+        let begin = Instant::now();
         let asked = trigger.as_ref().ok().filter(|asked| !self.target.contains(&asked.source));
         let fit = asked.and_then(|asked| self.rules.find(&asked.namespace, &asked.source));
-        let answer = match &trigger {
-            Ok(trigger) => self.answer(caller, trigger, fit).await,
+        let answer = match trigger {
+            Ok(trigger) => match may(trigger) {
+                Ok(()) => self.answer(caller, trigger, fit).await,
+                Err(refusal) => Err(refusal),
+            },
             Err(error) => {
                 let message = format!("the replicator does not understand the question: {error}");
                 Err(Refusal::new(RefusalCode::Malformed, "", message))
@@ -112,18 +148,12 @@ impl Api {
         let verb = trigger.map_or("none", |trigger| trigger.verb.as_str());
         self.metrics.trigger(verb, decision.result(), took);
         self.audit.record(self.ledger.now(), decision);
-        match answer {
-            Ok(receipt) => receipt_reply(&receipt),
-            Err(refusal) => refusal_reply(&refusal),
-        }
+        answer
     }
 
     /// The answer to `caller`; `fit` is the rule that decides about a source.
     async fn answer(&self, caller: &str, trigger: &Trigger, fit: Option<Fit<'_>>) -> Answer {
         let source = &trigger.source;
-        if let Err(error) = self.caller_rights.check(caller, trigger) {
-            return Err(not_allowed(source, &error.to_string()));
-        }
         if self.target.contains(source) {
             return self.answer_direct(trigger).await;
         }

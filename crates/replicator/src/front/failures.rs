@@ -1,4 +1,4 @@
-//! Failed attempts to give a password, limited by peer: whoever guesses is told to wait, and
+//! Failed attempts to give a password or a token, limited by peer: whoever guesses is told to wait, and
 //! costs no bcrypt meanwhile.
 
 use std::fmt;
@@ -21,13 +21,14 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(6);
 const MAX_PEERS: u64 = 4_096;
 
 /// The failures of all peers.
-pub(super) struct Failures {
+pub(crate) struct Failures {
     /// When all failures of a peer will be forgiven.
     clean_at: Cache<IpAddr, Instant>,
 }
 
 impl Failures {
-    pub(super) fn new() -> Self {
+    /// Of nobody yet.
+    pub(crate) fn new() -> Self {
         let clean_at = Cache::builder()
             .max_capacity(MAX_PEERS)
             .eviction_policy(EvictionPolicy::lru())
@@ -37,14 +38,14 @@ impl Failures {
     }
 
     /// How long a peer has to wait before it may try again; None where it may now.
-    pub(super) fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn wait(&self, peer: IpAddr, now: Instant) -> Option<Duration> {
         let owed = self.clean_at.get(&network_of(peer))?.checked_duration_since(now)?;
         let wait = (owed + FORGIVEN_AFTER).checked_sub(FORGIVEN_AFTER * FREE_FAILURES)?;
         (wait > Duration::ZERO).then_some(wait)
     }
 
     /// A peer failed.
-    pub(super) fn note(&self, peer: IpAddr, now: Instant) {
+    pub(crate) fn note(&self, peer: IpAddr, now: Instant) {
         self.clean_at.entry(network_of(peer)).and_upsert_with(|known| {
             known.map_or(now, |known| known.into_value().max(now)) + FORGIVEN_AFTER
         });

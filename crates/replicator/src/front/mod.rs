@@ -11,7 +11,7 @@
 pub(crate) mod answer;
 pub(crate) mod api;
 pub(crate) mod callers;
-mod failures;
+pub(crate) mod failures;
 pub(crate) mod htpasswd;
 pub(crate) mod listener;
 pub(crate) mod rights;

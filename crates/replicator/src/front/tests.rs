@@ -87,7 +87,7 @@ impl Front {
         let public = Finding { identity, verdict, changed_at: None };
         self.ledger.learn((&claimed.source).into(), public).await.unwrap();
         let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-        let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1 };
+        let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1, contents: None };
         self.ledger.settle(claimed.ticket().unwrap(), copied, 1, None).await.unwrap().unwrap();
         digest
     }

@@ -11,14 +11,17 @@ use std::time::Duration;
 use protocol::{ImageReference, Registry};
 use sqlx::AnyConnection;
 
+use super::contents::{self, Contents};
 use super::grant::{Finding, SourceName};
 use super::history::{self, Copied, Tallies};
+use super::moments::Moment;
 use super::places::{self, NewPlaces};
 use super::queue::{self, Turns};
-use super::record::{Demand, Record, Settlement};
+use super::record::{self, Demand, Record, Settlement};
 use super::store::Store;
+use super::uses::{self, Use};
 use super::work::{Ask, Owner, Ticket, Work};
-use super::{LedgerError, grants, rows};
+use super::{LedgerError, grants, moments, rows};
 use crate::clock::Timestamp;
 
 /// Records that come back into the queue in one transaction.
@@ -32,6 +35,8 @@ const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) enum Action {
     /// A source is asked for.
     Want(Ask),
+    /// A person wants a source to be tried again.
+    Retry(ImageReference),
     /// A worker is free. It takes none of a registry of which this replicator has so many copies
     /// under way.
     Claim { most_of_one_registry: usize },
@@ -39,6 +44,8 @@ pub(super) enum Action {
     Settle { ticket: Ticket, settlement: Settlement, bytes_moved: u64, finding: Option<Finding> },
     /// A source said who may read it.
     Learn { source: SourceName, finding: Finding },
+    /// So many pods run these now; then all that runs is known up to that time, if one is given.
+    See { changes: Vec<(Use, u64)>, known_until: Option<Timestamp> },
     /// This replicator is alive, and writes down what it saw.
     Live { requests: Tallies, places: NewPlaces },
     /// This replicator ends: what it still holds is anybody's.
@@ -113,6 +120,7 @@ pub(super) async fn write(
         turns: Turns::default(),
         requests: Tallies::default(),
         copies: Vec::new(),
+        contents: Vec::new(),
         done: Done::nothing(now),
     };
     batch.apply(actions).await?;
@@ -131,6 +139,7 @@ struct Batch<'a> {
     turns: Turns,
     requests: Tallies,
     copies: Vec<Copied>,
+    contents: Vec<(String, Contents)>,
     done: Done,
 }
 
@@ -141,6 +150,7 @@ impl Batch<'_> {
         for action in actions {
             replies.push(match action {
                 Action::Want(ask) => self.want(ask).await?,
+                Action::Retry(source) => self.retry(source).await?,
                 Action::Settle { ticket, settlement, bytes_moved, .. } => {
                     self.settle(ticket, settlement, *bytes_moved).await?
                 }
@@ -152,7 +162,7 @@ impl Batch<'_> {
         let mut at_work = None;
         for (action, reply) in actions.iter().zip(&mut replies) {
             match action {
-                Action::Want(_) | Action::Settle { finding: None, .. } => {}
+                Action::Want(_) | Action::Retry(_) | Action::Settle { finding: None, .. } => {}
                 Action::Settle { ticket, finding: Some(finding), .. } => {
                     self.learn(&(&ticket.source).into(), finding.clone()).await?;
                 }
@@ -164,6 +174,7 @@ impl Batch<'_> {
                     *reply = Ok(self.claim(*most_of_one_registry, &mut at_work).await?);
                 }
                 Action::Learn { source, finding } => self.learn(source, finding.clone()).await?,
+                Action::See { changes, known_until } => self.see(changes, *known_until).await?,
                 Action::Live { requests, places } => {
                     history::put_requests(self.connection, requests).await?;
                     places::put_places(self.connection, places, self.now).await?;
@@ -186,6 +197,7 @@ impl Batch<'_> {
             .iter()
             .filter_map(|action| match action {
                 Action::Want(ask) => Some(ask.source.clone()),
+                Action::Retry(source) => Some(source.clone()),
                 Action::Settle { ticket, .. } => Some(ticket.source.clone()),
                 _ => None,
             })
@@ -229,6 +241,24 @@ impl Batch<'_> {
         Ok(Ok(Some(Arc::new(after))))
     }
 
+    async fn retry(&mut self, source: &ImageReference) -> Result<Reply, LedgerError> {
+        let Some(before) = self.records.get(source).cloned() else { return Ok(Ok(None)) };
+        let was_ahead = before.work.is_ahead();
+        if !was_ahead && self.room() == 0 {
+            return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
+        }
+        let (priority, registry) = (record::RETRIED, source.registry());
+        let namespace = &before.namespace;
+        let turn = self.turns.next(self.connection, priority, registry, namespace).await?;
+        match before.clone().retry(turn, self.now) {
+            None => Ok(Ok(Some(Arc::new(before)))),
+            Some(after) => {
+                self.change(Some(&before), after.clone());
+                Ok(Ok(Some(Arc::new(after))))
+            }
+        }
+    }
+
     async fn settle(
         &mut self,
         ticket: &Ticket,
@@ -245,6 +275,9 @@ impl Batch<'_> {
         let Some(after) = after else { return Ok(Ok(None)) };
         let copied = Copied::new(ticket.clone(), settlement, bytes_moved, since, self.now);
         self.copies.push(copied);
+        if let Settlement::Copied { contents: Some(contents), .. } = settlement {
+            self.contents.push((ticket.source.to_string(), contents.clone()));
+        }
         self.change(Some(&before), after.clone());
         Ok(Ok(Some(Arc::new(after))))
     }
@@ -341,6 +374,19 @@ impl Batch<'_> {
         Ok(())
     }
 
+    async fn see(
+        &mut self,
+        changes: &[(Use, u64)],
+        known_until: Option<Timestamp>,
+    ) -> Result<(), LedgerError> {
+        uses::put(self.connection, changes, self.now).await?;
+        match known_until {
+            // A clock that runs ahead must not tell of what nobody can have seen yet.
+            Some(at) => moments::put(self.connection, Moment::PodsKnown, at.min(self.now)).await,
+            None => Ok(()),
+        }
+    }
+
     fn room(&self) -> u64 {
         self.terms.room.saturating_add_signed(-self.done.growth)
     }
@@ -360,6 +406,7 @@ impl Batch<'_> {
         rows::put(self.connection, &records.values().collect::<Vec<_>>()).await?;
         self.done.changed.extend(records.into_values().map(Arc::new));
         history::put_requests(self.connection, &std::mem::take(&mut self.requests)).await?;
-        history::put_copies(self.connection, &std::mem::take(&mut self.copies)).await
+        history::put_copies(self.connection, &std::mem::take(&mut self.copies)).await?;
+        contents::put(self.connection, &std::mem::take(&mut self.contents)).await
     }
 }

@@ -23,6 +23,9 @@ const KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 /// Copies that are kept: about 25 MiB.
 const KEPT_COPIES: u32 = 100_000;
 
+/// Rows of what no pod runs any more that are kept: about 50 MiB.
+const KEPT_USES: u32 = 200_000;
+
 /// Rows that one step of pruning takes away: some ten milliseconds. At a step a minute that is
 /// more than 50 copies a second.
 const PRUNED_AT_ONCE: u32 = 5_000;
@@ -159,25 +162,49 @@ pub(super) async fn prune(
     now: Timestamp,
 ) -> Result<(), LedgerError> {
     let oldest = now.as_ms() - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-    let sql = format!(
-        "SELECT ended_at_ms FROM copies ORDER BY ended_at_ms DESC LIMIT 1 OFFSET {KEPT_COPIES}"
-    );
-    let query = sqlx::query_scalar::<Any, i64>(AssertSqlSafe(sql));
-    let oldest_copy =
-        query.fetch_optional(&mut *connection).await?.map_or(oldest, |ms| ms.max(oldest));
-    for (table, key, age, before) in [
-        ("copies", "(source, claim)", "ended_at_ms", oldest_copy),
-        ("requests", "(source, namespace, caller)", "last_at_ms", oldest),
-        ("grants", "(source, identity)", "until_ms", oldest),
-        ("blob_places", "(registry, digest)", "seen_at_ms", oldest),
+    remember_times(connection, oldest).await?;
+    let all = "TRUE";
+    let ended = "pods = 0";
+    for (table, key, age, which, kept) in [
+        ("copies", "(source, claim)", "ended_at_ms", all, Some(KEPT_COPIES)),
+        ("requests", "(source, namespace, caller)", "last_at_ms", all, None),
+        ("grants", "(source, identity)", "until_ms", all, None),
+        ("blob_places", "(registry, digest)", "seen_at_ms", all, None),
+        ("uses", "(image, namespace, digest)", "last_seen_at_ms", ended, Some(KEPT_USES)),
     ] {
+        let before = match kept {
+            Some(kept) => {
+                let sql = format!(
+                    "SELECT {age} FROM {table} WHERE {which} ORDER BY {age} DESC LIMIT 1 OFFSET {kept}"
+                );
+                let query = sqlx::query_scalar::<Any, i64>(AssertSqlSafe(sql));
+                query.fetch_optional(&mut *connection).await?.map_or(oldest, |ms| ms.max(oldest))
+            }
+            None => oldest,
+        };
         let columns = key.trim_matches(['(', ')']);
         let sql = format!(
             "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} \
-             WHERE {age} < $1 ORDER BY {age} LIMIT {PRUNED_AT_ONCE})"
+             WHERE {which} AND {age} < $1 ORDER BY {age} LIMIT {PRUNED_AT_ONCE})"
         );
         let query = sqlx::query::<Any>(AssertSqlSafe(sql)).bind(before);
         query.execute(&mut *connection).await?;
     }
+    Ok(())
+}
+
+/// Keeps when the requests were made that are about to go: the inventory tells of it for ever.
+async fn remember_times(connection: &mut AnyConnection, oldest: i64) -> Result<(), LedgerError> {
+    let sql = format!(
+        "INSERT INTO requests_before (source, first_at_ms, last_at_ms) \
+         SELECT source, MIN(first_at_ms), MAX(last_at_ms) FROM (SELECT source, first_at_ms, \
+         last_at_ms FROM requests WHERE last_at_ms < $1 ORDER BY last_at_ms LIMIT {PRUNED_AT_ONCE}) \
+         AS going GROUP BY source ORDER BY source ON CONFLICT (source) DO UPDATE SET \
+         first_at_ms = CASE WHEN excluded.first_at_ms < requests_before.first_at_ms \
+         THEN excluded.first_at_ms ELSE requests_before.first_at_ms END, \
+         last_at_ms = CASE WHEN excluded.last_at_ms > requests_before.last_at_ms \
+         THEN excluded.last_at_ms ELSE requests_before.last_at_ms END"
+    );
+    sqlx::query::<Any>(AssertSqlSafe(sql)).bind(oldest).execute(connection).await?;
     Ok(())
 }

@@ -8,8 +8,12 @@
 //! gate        how many triggers may wait for the database at once, and for how long
 //! writer      the one writer of this process: what waits becomes one transaction
 //!   batch       that transaction
-//!     rows, queue, history, places, grants    its SQL
+//!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
+//! looks         what people ask, past memory
+//!   overview      how things stand
+//!   inventory     every image that ever entered
+//!     usage, contents    what pods run of them, and what copies saw of them
 //! latency       how long the database takes
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
@@ -20,20 +24,27 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+pub(crate) mod contents;
 mod error;
 mod gate;
 pub(crate) mod grant;
 mod grants;
 mod history;
 mod housekeeping;
+pub(crate) mod inventory;
 mod latency;
+mod looks;
 mod memory;
+mod moments;
+pub(crate) mod overview;
 mod places;
 mod queue;
 pub(crate) mod record;
 mod rows;
 mod store;
 mod url;
+pub(crate) mod usage;
+pub(crate) mod uses;
 pub(crate) mod work;
 mod writer;
 
@@ -43,7 +54,7 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use protocol::ImageReference;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
 use batch::{Action, Reply, Terms};
@@ -122,6 +133,9 @@ struct Shared {
     remember: Duration,
     reading: Gate,
     wanting: Gate,
+    /// For people's questions.
+    looking: Semaphore,
+    owner: Owner,
     requests: history::Requests,
     places: Arc<BlobPlaces>,
     work: Notify,
@@ -159,6 +173,8 @@ impl Ledger {
             remember: settings.remember,
             reading: Gate::new(READ_TIMEOUT),
             wanting: Gate::new(WANT_TIMEOUT),
+            looking: Semaphore::new(looks::LOOKS_AT_ONCE),
+            owner: terms.owner.clone(),
             store,
             latency: Latency::default(),
             requests: history::Requests::default(),
@@ -292,6 +308,20 @@ impl Ledger {
         self.change(Action::Settle { ticket, settlement, bytes_moved, finding }).await
     }
 
+    /// Puts `source` into the queue at once, whatever it rests for, and returns what is known of
+    /// it now; None where nobody asked for it before.
+    pub(crate) async fn retry(
+        &self,
+        source: &ImageReference,
+    ) -> Result<Option<Arc<Record>>, LedgerError> {
+        self.shared.wanting.pass(self.change(Action::Retry(source.clone()))).await
+    }
+
+    /// This replicator, as leases name it.
+    pub(crate) fn owner(&self) -> &Owner {
+        &self.shared.owner
+    }
+
     /// Waits until a source was wanted that was not before, or `limit` has passed.
     pub(crate) async fn wait_for_work(&self, limit: Duration) {
         let _ = tokio::time::timeout(limit, self.shared.work.notified()).await;
@@ -299,7 +329,8 @@ impl Ledger {
 
     /// The ledger in figures.
     pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
-        queue::figures(self.shared.store.readers(), self.now()).await
+        let mut connection = self.shared.store.readers().acquire().await?;
+        queue::figures(&mut connection, self.now()).await
     }
 
     /// Whether the last change could be written.

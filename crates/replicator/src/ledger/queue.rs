@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use protocol::{Namespace, Registry};
 
-use sqlx::{Any, AnyConnection, AnyPool, Row};
+use sqlx::{Any, AnyConnection, Row};
 
 use super::LedgerError;
 use super::record::State;
@@ -155,17 +155,20 @@ const STALE_IN_USE: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The ledger in figures. Reads an index with all sources: a million take about 0.1 s. Of those
 /// that are stale it reads the rows; they are few, or all of one registry.
-pub(super) async fn figures(readers: &AnyPool, now: Timestamp) -> Result<Figures, LedgerError> {
+pub(super) async fn figures(
+    connection: &mut AnyConnection,
+    now: Timestamp,
+) -> Result<Figures, LedgerError> {
     let sql = "SELECT state, COUNT(*) AS count FROM replicas GROUP BY state";
     let mut figures = Figures::default();
-    for row in sqlx::query(sql).fetch_all(readers).await? {
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let state: String = row.try_get("state")?;
         let count: i64 = row.try_get("count")?;
         figures.states.extend(State::parse(&state).map(|state| (state, count.unsigned_abs())));
     }
     let sql = "SELECT priority, COUNT(*) AS count, MIN(since_ms) AS since_ms FROM replicas \
          WHERE turn IS NOT NULL GROUP BY priority";
-    for row in sqlx::query(sql).fetch_all(readers).await? {
+    for row in sqlx::query(sql).fetch_all(&mut *connection).await? {
         let count: i64 = row.try_get("count")?;
         let since: i64 = row.try_get("since_ms")?;
         figures.waiting.extend(
@@ -178,6 +181,6 @@ pub(super) async fn figures(readers: &AnyPool, now: Timestamp) -> Result<Figures
     let in_use_ms = now.as_ms() - i64::try_from(STALE_IN_USE.as_millis()).unwrap_or(i64::MAX);
     let query = sqlx::query_scalar::<Any, Option<i64>>(sql).bind(State::Stale.as_str());
     let query = query.bind(in_use_ms);
-    figures.stale_since = query.fetch_one(readers).await?.map(Timestamp::from_ms);
+    figures.stale_since = query.fetch_one(connection).await?.map(Timestamp::from_ms);
     Ok(figures)
 }

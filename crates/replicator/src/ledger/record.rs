@@ -16,7 +16,9 @@
 use std::time::Duration;
 
 use protocol::{Digest, ImageReference, Namespace, RefusalCode, Side};
+use serde::{Deserialize, Serialize};
 
+use super::contents::Contents;
 use super::work::{Ask, Owner, Priority, Ticket, Wish, Work};
 use crate::clock::Timestamp;
 
@@ -29,8 +31,12 @@ pub(crate) const REFUSED_RETRY: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 const LAST_RETRY: Duration = Duration::from_secs(300);
 
+/// How urgent it is what a person wants to be tried again: somebody looks on.
+pub(crate) const RETRIED: Priority = Priority::Now;
+
 /// Where a replica is in its life.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum State {
     /// Asked for; no worker has it yet.
     Wanted,
@@ -96,6 +102,8 @@ pub(crate) enum Settlement {
         digest: Digest,
         /// Of all its blobs and manifests; zero where it was current, so that nobody counted.
         size_bytes: u64,
+        /// What of it was copied; None where it was current.
+        contents: Option<Contents>,
     },
     /// It failed, for now or lastingly.
     Failed {
@@ -267,6 +275,14 @@ impl Record {
         is_due.then(|| Self { work: Work::Waiting { turn, since: now }, ..self }.changed())
     }
 
+    /// A person wants it to be tried again: it joins the queue. None where it is there already, or
+    /// worked on.
+    pub(crate) fn retry(self, turn: i64, now: Timestamp) -> Option<Self> {
+        let rests = matches!(self.work, Work::Idle | Work::Later(_));
+        let work = Work::Waiting { turn, since: now };
+        rests.then(|| Self { work, priority: RETRIED, ..self }.changed())
+    }
+
     /// A worker takes it. None where that is not a legal move.
     pub(crate) fn claim(self, owner: Owner, now: Timestamp) -> Option<Self> {
         let (state, changed_at) = match self.state {
@@ -301,7 +317,7 @@ impl Record {
         }
         let record = match settlement {
             Settlement::HandedBack => return self.hand_back(turn, now),
-            Settlement::Copied { digest, size_bytes } => Self {
+            Settlement::Copied { digest, size_bytes, .. } => Self {
                 state: State::Present,
                 size_bytes: if size_bytes == 0 { self.size_bytes } else { Some(size_bytes) },
                 digest: Some(digest),

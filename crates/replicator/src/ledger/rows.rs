@@ -38,10 +38,10 @@ const COLUMNS: [&str; 21] = [
 
 /// Rows that one statement reads or writes: few enough for its parameters (SQLite takes 32,766,
 /// PostgreSQL 65,535), enough to save the round trips of a burst.
-const ROWS_IN_ONE_STATEMENT: usize = 64;
+pub(super) const ROWS_IN_ONE_STATEMENT: usize = 64;
 
 /// The order in which workers take what waits; the index `replicas_waiting`.
-const ORDER: &str = "ORDER BY priority, turn, since_ms";
+pub(super) const ORDER: &str = "ORDER BY priority, turn, since_ms";
 
 /// How far a claim looks past registries that have their share, in each priority. Turns put what
 /// other lanes wait for near its front: only so many lanes of such registries can hide it.
@@ -141,6 +141,18 @@ pub(super) async fn leased_to(
     read_all(query.bind(owner.as_str().to_owned()), connection).await
 }
 
+/// Records that a person wants to see: those that fulfil `condition`, in its order, `limit` at most.
+pub(super) async fn list(
+    connection: &mut AnyConnection,
+    condition: &str,
+    values: &[String],
+    limit: u32,
+) -> Result<Vec<Record>, LedgerError> {
+    let query = select(&format!("{condition} LIMIT {limit}"), false);
+    let query = values.iter().fold(query, |query, value| query.bind(value.clone()));
+    read_all(query, connection).await
+}
+
 /// Writes records, new ones or newer ones than are there. An error where one is not newer: then
 /// somebody else has written it meanwhile.
 pub(super) async fn put(
@@ -188,7 +200,7 @@ fn upsert(tuples: &str) -> String {
 }
 
 /// `count` parameters from `$first` on.
-fn places(first: usize, count: usize) -> String {
+pub(super) fn places(first: usize, count: usize) -> String {
     (first..first + count).map(|number| format!("${number}")).collect::<Vec<_>>().join(", ")
 }
 
@@ -252,10 +264,7 @@ fn read(row: &AnyRow) -> Result<Record, LedgerError> {
     let priority = number("priority")?;
     Ok(Record {
         state: State::parse(&state).ok_or_else(|| damaged("state", &state))?,
-        digest: match digest {
-            Some(digest) => Some(digest.parse().map_err(|_| damaged("digest", &digest))?),
-            None => None,
-        },
+        digest: digest.map(|digest| read_digest(&digest)).transpose()?,
         size_bytes: size_bytes.map(i64::unsigned_abs),
         attempts: u32::try_from(number("attempts")?).unwrap_or(u32::MAX),
         failure: read_failure(row)?,
@@ -270,6 +279,10 @@ fn read(row: &AnyRow) -> Result<Record, LedgerError> {
         source: source.parse().map_err(|_| damaged("source", &source))?,
         target: target.parse().map_err(|_| damaged("target", &target))?,
     })
+}
+
+pub(super) fn read_digest(digest: &str) -> Result<Digest, LedgerError> {
+    digest.parse().map_err(|_| damaged("digest", digest))
 }
 
 fn read_work(row: &AnyRow) -> Result<Work, LedgerError> {

@@ -3,10 +3,13 @@
 
 mod grants;
 mod history;
+mod inventory;
 mod outage;
 mod queue;
 mod random;
 mod replicators;
+mod upgrade;
+mod uses;
 
 use testkit::Postgres;
 

@@ -10,11 +10,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use protocol::{ImageReference, Namespace, Verb};
+use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
 
 /// Which of two waiting copies comes first. The lowest does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Priority {
     /// A pod waits for it now.
     Now,

@@ -98,7 +98,7 @@ fn publish(
     for ((action, answer), reply) in actions.iter().zip(done.replies).zip(replies) {
         let claimed = match (action, &answer) {
             // Unchanged perhaps, but read just now.
-            (Action::Want(_), Ok(Some(record))) => {
+            (Action::Want(_) | Action::Retry(_), Ok(Some(record))) => {
                 shared.memory.remember(record, now);
                 None
             }

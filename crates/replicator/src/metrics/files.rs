@@ -13,6 +13,7 @@ use crate::clock::Timestamp;
 pub(crate) struct FileMetrics {
     reloads: Family<ReloadLabels, Counter>,
     loaded_at: Family<FileLabels, Gauge>,
+    unusable: Family<FileLabels, Gauge>,
     certificate_ends: Gauge,
 }
 
@@ -40,6 +41,11 @@ impl FileMetrics {
             self.loaded_at.clone(),
         );
         registry.register(
+            "file_unusable",
+            "1 while what is in a file cannot be used, and what it said before is in force",
+            self.unusable.clone(),
+        );
+        registry.register(
             "certificate_not_after_timestamp_seconds",
             "When the front's certificate ends, or one that it comes with",
             self.certificate_ends.clone(),
@@ -55,12 +61,19 @@ impl FileMetrics {
     /// A changed file was read and cannot be used: the old one is in force.
     pub(crate) fn refused(&self, file: &str) {
         self.count(file, "refused");
+        self.is_unusable(file, true);
+    }
+
+    /// A file was read that is what is in force already.
+    pub(crate) fn restored(&self, file: &str) {
+        self.is_unusable(file, false);
     }
 
     /// A file was read at the start.
     pub(crate) fn loaded(&self, file: &str, now: Timestamp) {
         let labels = FileLabels { file: file.to_owned() };
         self.loaded_at.get_or_create(&labels).set(now.as_ms() / 1000);
+        self.is_unusable(file, false);
         // From the start on there is a zero that can rise.
         for result in ["used", "refused"] {
             let labels = ReloadLabels { file: file.to_owned(), result };
@@ -71,6 +84,11 @@ impl FileMetrics {
     /// When the front's certificate ends.
     pub(crate) fn certificate_ends(&self, at: Timestamp) {
         self.certificate_ends.set(at.as_ms() / 1000);
+    }
+
+    fn is_unusable(&self, file: &str, is_unusable: bool) {
+        let labels = FileLabels { file: file.to_owned() };
+        self.unusable.get_or_create(&labels).set(is_unusable.into());
     }
 
     fn count(&self, file: &str, result: &'static str) {

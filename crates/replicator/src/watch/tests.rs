@@ -58,6 +58,15 @@ impl World {
     }
 
     fn count(&self, result: &str) -> String {
+        self.shown("file_reloads_total", &format!("result=\"{result}\""))
+    }
+
+    fn unusable(&self) -> String {
+        self.shown("file_unusable", "file=")
+    }
+
+    /// The figure of the one file's metric with this label.
+    fn shown(&self, metric: &str, label: &str) -> String {
         let text = self.metrics.render(&Moment {
             now: self.clock.now(),
             figures: None,
@@ -65,9 +74,7 @@ impl World {
             latency: &Latency::default(),
             registries: &[],
         });
-        let line = text.lines().find(|line| {
-            line.contains("file_reloads_total") && line.contains(&format!("result=\"{result}\""))
-        });
+        let line = text.lines().find(|line| line.contains(metric) && line.contains(label));
         line.and_then(|line| line.rsplit(' ').next()).unwrap_or("0").to_owned()
     }
 }
@@ -122,6 +129,7 @@ fn a_broken_file_leaves_the_old_one_in_force_and_is_told_once() {
         world.look();
     }
     assert_eq!((*held.current(), world.count("refused").as_str()), (1, "1"));
+    assert_eq!(world.unusable(), "1");
     let expected = format!(
         "some.key: {} cannot be used: invalid digit found in string; since 2023-11-14T22:13:20Z, \
          and the old one is in force",
@@ -142,14 +150,17 @@ fn a_broken_file_leaves_the_old_one_in_force_and_is_told_once() {
     world.look();
     world.look();
     assert_eq!((troubles.lines().len(), world.count("used").as_str()), (0, "0"));
+    assert_eq!(world.unusable(), "0");
     // So does a good one.
     fs::write(&path, "!").unwrap();
     world.look();
     world.look();
+    assert_eq!(world.unusable(), "1");
     fs::write(&path, "3").unwrap();
     world.look();
     world.look();
     assert_eq!((*held.current(), troubles.lines().len()), (3, 0));
+    assert_eq!(world.unusable(), "0");
 }
 
 /// As a certificate and its key come: one after the other.

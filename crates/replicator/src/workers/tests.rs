@@ -168,8 +168,9 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
 fn case_22_a_copy_that_asked_nobody_shows_no_right() {
     let digest = testkit::digest_of(b"manifest");
     let outcome = |size_bytes| {
-        let (bytes_moved, blobs_moved, blobs_skipped) = (0, 0, 0);
-        Ok(Outcome { digest: digest.clone(), bytes_moved, blobs_moved, blobs_skipped, size_bytes })
+        let (bytes_moved, blobs_moved, blobs_skipped, contents) = (0, 0, 0, None);
+        let digest = digest.clone();
+        Ok(Outcome { digest, bytes_moved, blobs_moved, blobs_skipped, size_bytes, contents })
     };
     let by_digest = format!("r.example/app@{digest}").parse().unwrap();
     assert_eq!(verdict(&by_digest, &outcome(0)), None);

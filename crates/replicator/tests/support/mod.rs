@@ -71,6 +71,21 @@ impl Home {
         Self { status_port, host: Host::new(port, &certificates.ca_pem), folder }
     }
 
+    /// Gives the status listener a token, and returns its file. For before the start.
+    pub(crate) fn add_token(&self, token: &str) -> PathBuf {
+        let path = self.folder.path().join("token");
+        std::fs::write(&path, token).unwrap();
+        let config = std::fs::read_to_string(self.config()).unwrap();
+        let with_token = format!("\n  token: {}\nledger:", path.display());
+        std::fs::write(self.config(), config.replacen("\nledger:", &with_token, 1)).unwrap();
+        path
+    }
+
+    /// The status listener's port.
+    pub(crate) fn status_port(&self) -> u16 {
+        self.status_port
+    }
+
     /// The configuration's file.
     pub(crate) fn config(&self) -> PathBuf {
         self.folder.path().join("config.yaml")

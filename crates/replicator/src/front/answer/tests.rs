@@ -51,7 +51,7 @@ impl Fixture {
 
     fn present(&self) -> Record {
         let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-        self.settled(Settlement::Copied { digest, size_bytes: 1 })
+        self.settled(Settlement::Copied { digest, size_bytes: 1, contents: None })
     }
 
     fn failed(&self) -> Record {

@@ -22,7 +22,6 @@ mod scenarios {
         waiting_for_work_ends_when_some_comes,
         states_and_queue_are_counted,
         the_oldest_stale_replica_is_known_while_it_is_in_use,
-        a_ledger_of_a_later_release_is_refused,
     );
 }
 
@@ -291,59 +290,9 @@ async fn the_oldest_stale_replica_is_known_while_it_is_in_use(store: &Fixture) {
     assert_eq!(ledger.figures().await.unwrap().stale_since, None);
 }
 
-async fn a_ledger_of_a_later_release_is_refused(store: &Fixture) {
-    drop(store.open().await);
-    let blob = if store.is_shared() { "'\\x00'" } else { "x'00'" };
-    store
-        .run(&format!(
-            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
-             VALUES (9999, 'later', TRUE, {blob}, 0)"
-        ))
-        .await;
-    let error = Ledger::open(store.settings(), Clock::system()).await.unwrap_err().to_string();
-    assert!(error.contains("written by a newer release"), "{error}");
-}
-
 #[tokio::test]
 async fn a_place_that_cannot_be_written_is_an_error_at_start() {
     let settings = Settings::new("sqlite:/nowhere/ledger.db".parse().unwrap());
     let error = Ledger::open(settings, Clock::system()).await.unwrap_err().to_string();
     assert!(error.contains("the ledger's database failed"), "{error}");
-}
-
-#[tokio::test]
-async fn a_ledger_of_the_first_release_is_brought_up_to_date() {
-    let store = Fixture::sqlite().await;
-    let options = store.settings().url.options().unwrap();
-    let mut connection =
-        <sqlx::AnyConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
-    sqlx::migrate!().run_to(1, &mut connection).await.unwrap();
-    let row = |tag: &str, state: &str, due_at: &str| {
-        let (source, target) = (source(tag), target(tag));
-        format!(
-            "INSERT INTO replicas (source, target, state, attempts, due_at_ms, changed_at_ms, \
-             revision) VALUES ('{source}', '{target}', '{state}', 0, {due_at}, 1000, 3)"
-        )
-    };
-    for (tag, state, due_at) in [
-        ("wanted", "wanted", "1000"),
-        ("copying", "copying", "NULL"),
-        ("present", "present", "NULL"),
-        ("failed", "failed", "1000001"),
-        ("refused", "refused", "NULL"),
-    ] {
-        store.run(&row(tag, state, due_at)).await;
-    }
-    let ledger = store.open().await;
-    let mut order = [claim(&ledger).await.unwrap(), claim(&ledger).await.unwrap()];
-    order.sort_unstable();
-    assert_eq!(order, ["copying", "wanted"]);
-    assert_eq!(claim(&ledger).await, None);
-    store.pass(Duration::from_millis(1)).await;
-    assert_eq!(claim(&ledger).await.unwrap(), "failed");
-    let present = ledger.find(&source("present")).await.unwrap().unwrap();
-    assert_eq!(present.checked_at, Some(Timestamp::from_ms(1_000)));
-    let refused = ledger.want(ask("refused")).await.unwrap();
-    assert_eq!(refused.state, State::Refused);
-    assert_eq!(claim(&ledger).await.unwrap(), "refused");
 }
