@@ -140,6 +140,21 @@ class Network(unittest.TestCase):
         self.assertTrue(reaches(policies, us, Peer("10.0.3.3"), 6432))
         self.assertFalse(reaches(policies, us, Peer(INTERNET), 6432))
 
+    def test_those_that_are_told_are_reached_where_somebody_is(self):
+        scanner = Peer("10.0.3.8", "security", {"app": "scanner"})
+        objects = rendered("everything-on")
+        policies, us = objects.of("NetworkPolicy"), replicator(objects)
+        self.assertTrue(reaches(policies, us, scanner, 8443))
+        self.assertFalse(reaches(policies, us, scanner, 9443))
+        self.assertFalse(reaches(policies, us, Peer("10.0.3.9", "shop", {"app": "scanner"}), 8443))
+        # Registries may be anywhere on port 443, unless their place is named.
+        narrow = ("--set=networkPolicy.registries.to[0].ipBlock.cidr=192.0.2.0/24", *LEAST, *KUBEWARDEN)
+        told = ("--set=notifications[0].name=scanner", "--set=notifications[0].url=https://scanner.security.svc/")
+        for values, expected in [((), False), (told, True)]:
+            objects = template(*narrow, *values)
+            found = reaches(objects.of("NetworkPolicy"), replicator(objects), scanner, 443)
+            self.assertEqual(found, expected, values)
+
     def test_without_network_policies_there_is_none(self):
         objects = template(*LEAST, *KUBEWARDEN, "--set=networkPolicy.enabled=false")
         self.assertEqual(objects.of("NetworkPolicy"), [])

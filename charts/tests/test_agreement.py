@@ -197,6 +197,15 @@ class Files(unittest.TestCase):
             [named] = [one["credentials"] for one in config["rules"] if one["name"] == rule]
             self.assertEqual(mounted[config["credentials"][named]], ("secret", secret, ".dockerconfigjson"))
 
+    def test_those_that_are_told_have_their_secrets_and_authorities(self):
+        objects = rendered("everything-on")
+        scanner, watch = objects.config()["notifications"]
+        mounted = self.mounted(objects.deployment()["spec"]["template"]["spec"])
+        self.assertEqual(mounted[scanner["secret"]], ("secret", "scanner-secret", "secret"))
+        self.assertEqual(mounted[scanner["ca"]], ("configMap", "corp-ca", "ca.crt"))
+        self.assertEqual(scanner["events"], ["copied"])
+        self.assertEqual(watch.keys(), {"name", "url", "plain_http", "events"})
+
     def test_a_password_of_postgresql_is_in_the_environment_alone(self):
         for variant, secret, keys in [
             ("ha", "ledger-app", ("username", "password")),

@@ -102,6 +102,8 @@ class Notes(unittest.TestCase):
     def test_they_say_the_next_step(self):
         notes = self.notes()
         self.assertIn("helm test image-replicator --namespace image-replicator", notes)
+        doctor = "-- image-replicator doctor --config /etc/image-replicator/config.yaml"
+        self.assertIn(f"kubectl exec --namespace image-replicator deploy/image-replicator {doctor}", notes)
         self.assertIn("kubectl get clusteradmissionpolicy image-replicator", notes)
         self.assertNotIn("MISSING", notes)
 

@@ -52,6 +52,14 @@ token: {{ include "image-replicator.folder" . }}/status-token
 {{- with .Values.tenancy.secretNamespaces -}}
   {{- $_ := set $config "tenancy" (dict "secret_namespaces" .) -}}
 {{- end -}}
+{{- $receivers := list -}}
+{{- range .Values.notifications -}}
+  {{- $receiver := deepCopy . -}}
+  {{- if .secret -}}{{- $_ := set $receiver "secret" (printf "%s/notifications/%s.secret" $folder .name) -}}{{- end -}}
+  {{- if .ca -}}{{- $_ := set $receiver "ca" (printf "%s/notifications/%s.pem" $folder .name) -}}{{- end -}}
+  {{- $receivers = append $receivers $receiver -}}
+{{- end -}}
+{{- $_ := set $config "notifications" $receivers -}}
 {{- range $key, $value := $config -}}
   {{- if and (or (kindIs "map" $value) (kindIs "slice" $value)) (empty $value) -}}
     {{- $_ := unset $config $key -}}

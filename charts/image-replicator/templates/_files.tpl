@@ -50,6 +50,14 @@ projected:
     {{- range $host, $from := .Values.registryCAs }}
     {{- include "image-replicator.file" (dict "from" $from "path" (include "image-replicator.registryCA" $host)) | nindent 4 }}
     {{- end }}
+    {{- range .Values.notifications }}
+    {{- if .secret }}
+    {{- include "image-replicator.file" (dict "from" (dict "secret" .secret "key" "secret") "path" (printf "notifications/%s.secret" .name)) | nindent 4 }}
+    {{- end }}
+    {{- if .ca }}
+    {{- include "image-replicator.file" (dict "from" .ca "path" (printf "notifications/%s.pem" .name)) | nindent 4 }}
+    {{- end }}
+    {{- end }}
     {{- with .Values.front.clientCA }}
     {{- include "image-replicator.file" (dict "from" . "path" "client-ca.pem") | nindent 4 }}
     {{- end }}

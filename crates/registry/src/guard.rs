@@ -121,6 +121,34 @@ pub(crate) fn check(url: &Url, reach: Reach) -> Result<(), NotAsked> {
     reach.objection(address).map_or(Ok(()), |reason| Err(NotAsked(reason)))
 }
 
+/// Why a name leads nowhere.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LookUpError {
+    /// It leads where nobody is asked, or nobody that the configuration does not name.
+    #[error("{0}")]
+    OutOfReach(String),
+    /// Nobody knows it, or nobody was there to ask.
+    #[error("its name is not known: {0}")]
+    Unknown(String),
+}
+
+/// The addresses of a URL's host that are within reach.
+pub(crate) async fn look_up(url: &Url, reach: Reach) -> Result<Vec<IpAddr>, LookUpError> {
+    check(url, reach).map_err(|refusal| LookUpError::OutOfReach(refusal.to_string()))?;
+    let name = match url.host() {
+        Some(Host::Ipv4(address)) => return Ok(vec![IpAddr::V4(address)]),
+        Some(Host::Ipv6(address)) => return Ok(vec![IpAddr::V6(address)]),
+        Some(Host::Domain(name)) => name.parse(),
+        None => "".parse(),
+    };
+    let name: Name = name.map_err(|_| LookUpError::Unknown("it is no legal name".to_owned()))?;
+    match GuardedResolver::new(reach).resolve(name).await {
+        Ok(found) => Ok(found.map(|found| found.ip()).collect()),
+        Err(error) if error.is::<NotAsked>() => Err(LookUpError::OutOfReach(error.to_string())),
+        Err(error) => Err(LookUpError::Unknown(error.to_string())),
+    }
+}
+
 /// The system's resolver without the addresses that are out of reach. A proxy that the environment
 /// names is the operator's own, wherever it is: it dials for us, and is who has to judge then.
 pub(crate) struct GuardedResolver {

@@ -3,6 +3,7 @@
 //! ```text
 //! manifests, referrers,        the verbs: what a caller wants
 //! blobs, upload, foreign
+//! checkup                      whether we get there, are let in, and may push
 //! client                       puts the layers together, once for each request
 //!   retry                      again, later, or not at all
 //!     lane                     how many at once and a second; whether this registry asked us
@@ -10,6 +11,7 @@
 //!       auth                   challenges, tokens, and which secret goes where
 //!         redirect             where else to look, without our secrets
 //!           transport, guard   one request on the wire; idle timeouts, caps, addresses
+//! poster                       the same wire for hosts that are no registries
 //! ```
 //!
 //! It knows one registry at a time: no trigger, no ledger, no replication, and not which side
@@ -19,6 +21,7 @@ mod answer;
 mod auth;
 mod blobs;
 mod cache;
+mod checkup;
 mod client;
 mod config;
 mod credentials;
@@ -34,6 +37,7 @@ mod lane;
 pub mod limits;
 mod manifests;
 mod meter;
+mod poster;
 mod redirect;
 mod referrers;
 mod request;
@@ -42,6 +46,7 @@ mod transport;
 mod upload;
 
 pub use answer::BlobStream;
+pub use checkup::{Greeting, PushTrial};
 pub use client::Client;
 pub use config::{ClientConfig, ConfigError, RegistryConfig, Timeouts};
 pub use credentials::{
@@ -50,9 +55,11 @@ pub use credentials::{
 };
 pub use descriptor::{Descriptor, ManifestRef, MediaType, MediaTypeError};
 pub use error::{Error, ErrorKind, Operation, Retry, presentable};
+pub use guard::LookUpError;
 pub use hasher::Hasher;
 pub use lane::{CircuitPolicy, CircuitState, Quota, RegistryStatus};
 pub use meter::{Ending, Traffic};
+pub use poster::{Posted, Poster};
 pub use referrers::Referrer;
 pub use retry::RetryPolicy;
 pub use upload::{BodyError, Mount, Portion, Upload};

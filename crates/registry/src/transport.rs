@@ -149,34 +149,9 @@ struct Connections(Vec<(Reach, reqwest::Client)>);
 
 impl Connections {
     fn new(roots: RootCertStore, timeouts: Timeouts) -> Result<Self, String> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        // One connection a stream: a slow layer then holds up no other one, and there is no
-        // flow control of a second kind between source and target.
-        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let roots = Arc::new(roots);
         let connections = |reach| {
-            let builder = reqwest::Client::builder()
-                .tls_backend_preconfigured(tls.clone())
-                .http1_only()
-                .http1_max_headers(MAX_HEADERS)
-                .user_agent(USER_AGENT)
-                .redirect(Policy::none())
-                .referer(false)
-                // Bytes are taken as they come: nothing is unpacked, whatever a registry calls it.
-                .no_gzip()
-                .no_brotli()
-                .no_zstd()
-                .no_deflate()
-                .connect_timeout(timeouts.connect)
-                .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
-                .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
-                .tcp_nodelay(true)
-                .dns_resolver(GuardedResolver::new(reach));
-            builder.build().map(|http| (reach, http)).map_err(words_of)
+            http_client(Arc::clone(&roots), timeouts.connect, reach).map(|http| (reach, http))
         };
         Reach::ALL.into_iter().map(connections).collect::<Result<_, _>>().map(Self)
     }
@@ -185,6 +160,42 @@ impl Connections {
         let found = self.0.iter().find(|(of, _)| *of == reach).map(|(_, http)| http);
         found.expect("there are connections for each reach")
     }
+}
+
+/// An HTTP client that trusts `roots`, and dials what is within `reach`.
+pub(crate) fn http_client(
+    roots: Arc<RootCertStore>,
+    connect: Duration,
+    reach: Reach,
+) -> Result<reqwest::Client, String> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    // One connection a stream: a slow layer then holds up no other one, and there is no flow
+    // control of a second kind between source and target.
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .http1_only()
+        .http1_max_headers(MAX_HEADERS)
+        .user_agent(USER_AGENT)
+        .redirect(Policy::none())
+        .referer(false)
+        // Bytes are taken as they come: nothing is unpacked, whatever a registry calls it.
+        .no_gzip()
+        .no_brotli()
+        .no_zstd()
+        .no_deflate()
+        .connect_timeout(connect)
+        .pool_max_idle_per_host(IDLE_CONNECTIONS_PER_HOST)
+        .pool_idle_timeout(IDLE_CONNECTION_TIMEOUT)
+        .tcp_nodelay(true)
+        .dns_resolver(GuardedResolver::new(reach))
+        .build()
+        .map_err(words_of)
 }
 
 fn kind_of(error: &reqwest::Error) -> ErrorKind {

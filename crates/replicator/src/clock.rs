@@ -66,6 +66,11 @@ impl Clock {
         Self::steady(SystemTime::now(), Instant::now)
     }
 
+    /// The machine's clock as it is set, jumps and all: for what others hold against theirs.
+    pub(crate) fn wall() -> Self {
+        Self::of(|| Timestamp(0) + SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
+    }
+
     fn steady(wall: SystemTime, now: impl Fn() -> Instant + Send + Sync + 'static) -> Self {
         let begin = Timestamp(0) + wall.duration_since(UNIX_EPOCH).unwrap_or_default();
         let started = now();

@@ -3,6 +3,7 @@
 
 pub(crate) mod error;
 pub(crate) mod files;
+mod notifications;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::front::rights::CallerRights;
 use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
 use crate::ledger::Settings;
+use crate::notify::receiver::{Receiver, ReceiverFile};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 use crate::status::token::{self, Token};
@@ -63,6 +65,10 @@ pub(crate) struct Config {
     pub(crate) tenants: Tenants,
     /// Where to send what their pull secrets are.
     pub(crate) feeds: Feeds,
+    /// Credentials by name.
+    pub(crate) keyring: Keyring,
+    /// Who is told how copies ended.
+    pub(crate) receivers: Vec<Receiver>,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -149,6 +155,8 @@ struct File {
     rights: RightsFile,
     #[serde(default)]
     copy: CopyFile,
+    #[serde(default)]
+    notifications: Vec<ReceiverFile>,
     drain_ms: Option<u64>,
 }
 
@@ -302,6 +310,8 @@ impl Config {
             rules,
             tenants,
             feeds,
+            keyring,
+            receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,

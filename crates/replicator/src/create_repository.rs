@@ -67,6 +67,11 @@ impl Repositories for CreateRepository {
 }
 
 impl CreateRepository {
+    /// The program, as the configuration names it.
+    pub(crate) fn program(&self) -> &str {
+        &self.program
+    }
+
     async fn run(&self, repository: &Repository) -> Result<(), String> {
         let Self { program, arguments, timeout } = self;
         let arguments =

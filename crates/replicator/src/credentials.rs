@@ -39,6 +39,11 @@ impl NamedCredentials {
         &self.name
     }
 
+    /// What holds at present.
+    pub(crate) fn config(&self) -> Arc<DockerConfig> {
+        self.config.current()
+    }
+
     /// Whether they have something to say of the repository of `image`: else it is asked for
     /// without any.
     pub(crate) fn know(&self, image: &ImageReference) -> bool {

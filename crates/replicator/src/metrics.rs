@@ -6,6 +6,7 @@
 
 mod files;
 mod moment;
+mod notifications;
 mod tenants;
 
 use std::fmt;
@@ -24,6 +25,7 @@ use protocol::Side;
 
 use files::FileMetrics;
 pub(crate) use moment::Moment;
+use notifications::NotificationMetrics;
 use tenants::TenantMetrics;
 
 /// What each name begins with.
@@ -49,6 +51,7 @@ struct Shared {
     callers_refused: Family<RefusedLabels, Counter>,
     files: FileMetrics,
     tenants: TenantMetrics,
+    notifications: NotificationMetrics,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -142,6 +145,8 @@ impl Default for Metrics {
         files.register(&mut registry);
         let tenants = TenantMetrics::default();
         tenants.register(&mut registry);
+        let notifications = NotificationMetrics::default();
+        notifications.register(&mut registry);
         let shared = Shared {
             registry,
             triggers,
@@ -156,6 +161,7 @@ impl Default for Metrics {
             callers_refused,
             files,
             tenants,
+            notifications,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -181,6 +187,11 @@ impl Metrics {
     /// What is counted of namespaces whose pull secrets are watched.
     pub(crate) fn tenants(&self) -> &TenantMetrics {
         &self.shared.tenants
+    }
+
+    /// What is counted of notifications.
+    pub(crate) fn notifications(&self) -> &NotificationMetrics {
+        &self.shared.notifications
     }
 
     /// A connection or a trigger was turned away or given up, for want of `reason`: connections,

@@ -5,10 +5,11 @@
 
 pub(crate) mod file;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use copy::Scope;
-use protocol::{ImagePattern, ImageReference, Namespace};
+use protocol::{ImagePattern, ImageReference, Namespace, Registry};
 
 use crate::credentials::{Reader, Who};
 use crate::freshness::Check;
@@ -84,6 +85,27 @@ impl Rules {
         terms.any(|terms| matches!(terms.reader, Reader::Namespace(_)))
     }
 
+    /// The registries that rules name and do not deny.
+    pub(crate) fn registries(&self) -> BTreeSet<Registry> {
+        let rules = self.0.iter().filter(|rule| rule.terms.is_some());
+        // A pattern begins with its host, which is exact or `*`.
+        let host = |pattern: &ImagePattern| {
+            let text = pattern.to_string();
+            text.split_once('/').and_then(|(host, _)| host.parse().ok())
+        };
+        rules.flat_map(|rule| rule.sources.iter().filter_map(host)).collect()
+    }
+
+    /// The rules that never decide, as far as that is plain to see, each with the one before it
+    /// that has all that it has.
+    pub(crate) fn shadowed(&self) -> Vec<(&Label, &Label)> {
+        let shadowed = |(index, rule): (usize, &'_ Rule)| {
+            self.0[..index].iter().find(|earlier| earlier.covers(rule))
+        };
+        let rules = self.0.iter().enumerate();
+        rules.filter_map(|(at, rule)| Some((&rule.name, &shadowed((at, rule))?.name))).collect()
+    }
+
     /// Whether there is none.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -114,6 +136,17 @@ impl Rule {
         self.sources.iter().any(|pattern| pattern.matches(image))
     }
 
+    /// Whether all that `other` has is plainly among what this one has.
+    fn covers(&self, other: &Self) -> bool {
+        let has_namespaces = match (&self.namespaces, &other.namespaces) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            (Some(ours), Some(theirs)) => theirs.iter().all(|pattern| ours.contains(pattern)),
+        };
+        let has = |theirs: &ImagePattern| self.sources.iter().any(|ours| covers(ours, theirs));
+        has_namespaces && other.sources.iter().all(has)
+    }
+
     fn fit(&self, namespace: &Namespace, image: &ImageReference) -> Option<Fit<'_>> {
         let source = self.sources.iter().find(|pattern| pattern.matches(image))?;
         let namespace = match &self.namespaces {
@@ -129,6 +162,14 @@ impl Terms {
     pub(crate) fn who(&self, image: &ImageReference, namespace: &Namespace) -> Who {
         self.reader.who(image, namespace)
     }
+}
+
+/// Whether a pattern plainly has all that another one has: it is the same, or ends with `/**` where
+/// the other goes on.
+fn covers(wide: &ImagePattern, narrow: &ImagePattern) -> bool {
+    let (wide, narrow) = (wide.to_string(), narrow.to_string());
+    let goes_on = |stem: &str| narrow.strip_prefix(stem).is_some_and(|rest| rest.starts_with('/'));
+    wide == narrow || wide == "*/**" || wide.strip_suffix("/**").is_some_and(goes_on)
 }
 
 /// Why a namespace does not get an image, and what to do about it.

@@ -16,6 +16,7 @@ use crate::audit::{Audit, Destination};
 use crate::board::Board;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::ending::Observers;
 use crate::front::api::Api;
 use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
@@ -23,6 +24,7 @@ use crate::kube::secrets::SecretWatch;
 use crate::kube::{self, ConnectError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::proofs::Prover;
 use crate::rights::Rights;
 use crate::status::Status;
@@ -56,6 +58,8 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         .and_then(|output| Audit::begin(output, metrics.clone()))
         .map_err(|error| ServeError::Audit { destination: config.audit, error })?;
     let target = Arc::new(config.target);
+    let (notifier, deliveries) =
+        Notifier::begin(config.receivers, &target, &metrics, &Clock::wall());
     let copier = config.registries.copier(&mut config.watcher)?.with_origins(ledger.places());
     let callers = Callers::new(config.front.htpasswd)?;
 
@@ -83,8 +87,11 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         target: Arc::clone(&target),
         rules: config.rules.clone(),
         rights: rights.clone(),
-        metrics: metrics.clone(),
-        audit: audit.clone(),
+        observers: Observers {
+            metrics: metrics.clone(),
+            audit: audit.clone(),
+            notifier: notifier.clone(),
+        },
     };
     if !config.tenants.is_empty() {
         let (client, metrics) = (kube::connect().await?, metrics.clone());
@@ -138,7 +145,9 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         stop.copying.cancel();
         let _ = workers.await;
     }
-    if !client.uploads_ended(UPLOADS_TIME).await {
+    let (uploads_ended, ()) =
+        tokio::join!(client.uploads_ended(UPLOADS_TIME), notifier.close(deliveries));
+    if !uploads_ended {
         tracing::warn!(
             "a registry did not answer in time: it may keep an upload that was broken off"
         );

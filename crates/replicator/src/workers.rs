@@ -10,16 +10,14 @@ use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::audit::Audit;
-use crate::audit::entry::CopyEnded;
 use crate::board::Board;
 use crate::credentials::Who;
+use crate::ending::{Ending, Observers};
 use crate::ledger::contents::Contents;
 use crate::ledger::grant::{Finding, Right, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
-use crate::metrics::Metrics;
 use crate::rights::Rights;
 use crate::rules::{NotAllowed, Rules};
 
@@ -49,10 +47,8 @@ pub(crate) struct Workers {
     pub(crate) rules: Rules,
     /// Who has shown what.
     pub(crate) rights: Rights,
-    /// What is counted.
-    pub(crate) metrics: Metrics,
-    /// What is kept of each copy.
-    pub(crate) audit: Audit,
+    /// Who is told of each copy.
+    pub(crate) observers: Observers,
 }
 
 /// How the workers are told to end.
@@ -96,7 +92,7 @@ impl Workers {
 
     async fn copy(&self, record: &Record, ticket: Ticket, stop: &Stop) {
         let begin = Instant::now();
-        self.metrics.copy_begins();
+        self.observers.begins();
         tracing::info!(source = %record.source, target = %record.target, state = record.state.as_str(), "copy begins");
         let mut told = None;
         let result = tokio::select! {
@@ -112,20 +108,21 @@ impl Workers {
         log(record, &settlement, took, bytes_moved);
         let (who, finding) = told.unzip();
         let is_shown = finding.as_ref().is_some_and(|finding| finding.verdict == Verdict::Allowed);
-        let counts = self.settle(ticket, &settlement, bytes_moved, finding, stop).await;
+        let after = self.settle(ticket, &settlement, bytes_moved, finding, stop).await;
         if let Some(who) = who.filter(|_| is_shown) {
             // Whether everybody may have it is then known before others ask.
             self.rights.prove(&record.source, &who);
         }
-        let (result, failed) = match &settlement {
-            _ if !counts => ("lost", None),
-            Settlement::Failed { failure, .. } => (settlement.as_str(), Some(failure.side)),
-            Settlement::Copied { .. } | Settlement::HandedBack => (settlement.as_str(), None),
-        };
-        self.metrics.copy_ends(result, failed, took, bytes_moved);
         let rule = self.rules.find(&record.namespace, &record.source).map(|fit| &fit.rule.name);
-        let ended = CopyEnded::new(record, rule, &settlement, result, took, bytes_moved);
-        self.audit.record(self.ledger.now(), ended);
+        self.observers.ended(&Ending {
+            at: self.ledger.now(),
+            before: record,
+            after: after.as_deref(),
+            rule,
+            settlement: &settlement,
+            took,
+            bytes_moved,
+        });
     }
 
     /// Copies on behalf of the namespace that wants it, by the rule that it has now.
@@ -165,7 +162,7 @@ impl Workers {
     }
 
     /// A claimed copy must be settled, or nobody would take it up again before a restart. Returns
-    /// whether it counts: the lease held, and its end is on disk.
+    /// what is on disk then; None where it does not count, since the lease did not hold.
     async fn settle(
         &self,
         ticket: Ticket,
@@ -173,24 +170,24 @@ impl Workers {
         bytes_moved: u64,
         finding: Option<Finding>,
         stop: &Stop,
-    ) -> bool {
+    ) -> Option<Arc<Record>> {
         loop {
             let settled = self
                 .ledger
                 .settle(ticket.clone(), settlement.clone(), bytes_moved, finding.clone())
                 .await;
             match settled {
-                Ok(Some(_)) => return true,
+                Ok(Some(record)) => return Some(record),
                 Ok(None) => {
                     let source = &ticket.source;
                     tracing::warn!(%source, "the end of a copy does not count: it was taken over meanwhile, or is on record already");
-                    return false;
+                    return None;
                 }
                 Err(error) if stop.copying.is_cancelled() || is_final(&error) => {
                     // It is found as under way by whoever comes next, and taken up again.
                     let source = &ticket.source;
                     tracing::warn!(%source, %error, "a copy's end could not be written");
-                    return false;
+                    return None;
                 }
                 Err(error) => self.pause(&error, &stop.copying).await,
             }

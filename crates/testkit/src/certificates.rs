@@ -29,13 +29,25 @@ impl Certificates {
     /// New ones.
     #[must_use]
     pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// New ones, of which the leaf's ends with the beginning of that year.
+    #[must_use]
+    pub fn ending(year: i32) -> Self {
+        Self::with(|leaf| leaf.not_after = rcgen::date_time_ymd(year, 1, 1))
+    }
+
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut ca = CertificateParams::new(Vec::new()).unwrap();
         ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         ca.key_usages = vec![KeyUsagePurpose::KeyCertSign];
         let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
         let names = ["localhost", "127.0.0.1", "::1"].map(ToOwned::to_owned).to_vec();
         let key = KeyPair::generate().unwrap();
-        let leaf = CertificateParams::new(names).unwrap().signed_by(&key, &ca).unwrap();
+        let mut leaf = CertificateParams::new(names).unwrap();
+        change(&mut leaf);
+        let leaf = leaf.signed_by(&key, &ca).unwrap();
         Self {
             ca_pem: ca.pem(),
             cert_pem: leaf.pem(),

@@ -83,6 +83,22 @@ impl DockerRegistry {
         blobs.join(&hex[..2]).join(hex).join("data")
     }
 
+    /// Uploads that are open, in all repositories. Of one that was given up it leaves a folder
+    /// without the file that says when it began.
+    #[must_use]
+    pub fn open_uploads(&self) -> usize {
+        let mut folders = vec![self.files.path().join("data")];
+        let mut open = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                open += usize::from(path.ends_with("startedat"));
+                folders.extend(path.is_dir().then_some(path));
+            }
+        }
+        open
+    }
+
     fn wait(&mut self) {
         let begun = Instant::now();
         while std::net::TcpStream::connect(self.host()).is_err() {

@@ -148,6 +148,32 @@ impl DockerConfig {
         self.helper_of(registry).is_some() || self.entry_of(registry, repository).is_some()
     }
 
+    /// The registries of which it says something of their own, each with one repository that is
+    /// meant; None where all are.
+    pub fn registries(&self) -> Vec<(&Registry, Option<&Repository>)> {
+        let entries = self.entries.iter().filter_map(|(registry, entries)| {
+            // The last one has the shortest path.
+            Some((registry, entries.last()?.path.as_ref()))
+        });
+        let has_no_entry = |registry: &&Registry| !self.entries.contains_key(*registry);
+        let helped = self.helper_of.iter().filter_map(|(of, helper)| helper.as_ref().map(|_| of));
+        let helped = helped.filter(has_no_entry).map(|registry| (registry, None));
+        let mut all: Vec<_> = entries.chain(helped).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The programs that it has asked, and whether they are on our PATH.
+    pub fn helpers(&self) -> Vec<(String, bool)> {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let named = self.helper_of.values().flatten().chain(&self.usual_helper);
+        let mut all: Vec<_> =
+            named.map(|name| (name.to_string(), name.locate(&path).is_some())).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     fn helper_of(&self, registry: &Registry) -> Option<&HelperName> {
         match self.helper_of.get(registry) {
             Some(named) => named.as_ref(),

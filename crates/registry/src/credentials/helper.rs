@@ -41,7 +41,7 @@ impl HelperName {
 
     /// The program, in the first folder of `path` that has it; folders that are not absolute
     /// are passed over, since what they are depends on where we stand.
-    fn locate(&self, path: &OsStr) -> Option<PathBuf> {
+    pub(super) fn locate(&self, path: &OsStr) -> Option<PathBuf> {
         std::env::split_paths(path)
             .filter(|folder| folder.is_absolute())
             .map(|folder| folder.join(self.to_string()))

@@ -93,6 +93,16 @@ impl Upload {
         let Location { url, named_by_neighbour } = self.location.clone();
         Request::new(operation, &self.registry, method, url).named_by_neighbour(named_by_neighbour)
     }
+
+    /// Gives it up, as dropping it does, and hears what the registry says to that.
+    pub(crate) async fn give_up(mut self) -> Result<(), Error> {
+        let request = self.request(Operation::CancelUpload, Method::DELETE);
+        let scope = Scope::push(&self.repository);
+        let given_up = Box::pin(self.client.once(&self.site, request, Some(&scope))).await;
+        // It has answered: asking once more would not change that.
+        self.complete = true;
+        given_up.map(drop)
+    }
 }
 
 impl Drop for Upload {

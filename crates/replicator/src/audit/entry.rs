@@ -11,8 +11,9 @@ use time::format_description::well_known::Iso8601;
 use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimePrecision};
 
 use crate::clock::Timestamp;
+use crate::ending::Ending;
 use crate::label::Label;
-use crate::ledger::record::{Failure, Record, Settlement};
+use crate::ledger::record::{Failure, Settlement};
 
 /// The schema and its version.
 const SCHEMA: &str = "image-replicator/v1";
@@ -157,32 +158,26 @@ impl Decision {
 }
 
 impl CopyEnded {
-    /// What came of a copy of what `record` is about.
-    pub(crate) fn new(
-        record: &Record,
-        rule: Option<&Label>,
-        settlement: &Settlement,
-        result: &'static str,
-        took: Duration,
-        bytes_moved: u64,
-    ) -> Self {
-        let (digest, reason) = match settlement {
+    /// What the record says of the end of a copy.
+    pub(crate) fn new(ending: &Ending<'_>) -> Self {
+        let (digest, reason) = match ending.settlement {
             Settlement::Copied { digest, .. } => (Some(digest.to_string()), Reason::default()),
             Settlement::Failed { failure: Failure { side, message, .. }, .. } => {
                 (None, Reason::new(Some(*side), message))
             }
             Settlement::HandedBack => (None, Reason::default()),
         };
+        let record = ending.before;
         Self {
             namespace: record.namespace.to_string(),
             source: record.source.to_string(),
             target: record.target.to_string(),
-            rule: rule.map(Label::to_string),
-            result,
+            rule: ending.rule.map(Label::to_string),
+            result: ending.result(),
             digest,
             reason,
-            duration_ms: took,
-            bytes_moved,
+            duration_ms: ending.took,
+            bytes_moved: ending.bytes_moved,
         }
     }
 }
@@ -205,7 +200,8 @@ impl From<CopyEnded> for Event {
     }
 }
 
-fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+/// As text, in milliseconds.
+pub(crate) fn rfc3339<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     let time = OffsetDateTime::from_unix_timestamp_nanos(i128::from(time.as_ms()) * 1_000_000);
     let time = time.map_err(S::Error::custom)?;
     let text = time.format(&Iso8601::<RFC3339_MS>).map_err(S::Error::custom)?;

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::entry::{CopyEnded, Decision};
 use super::testing::{Memory, Recorded, lines};
 use super::*;
+use crate::ending::Ending;
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::testing::asker;
 use crate::ledger::work::{Ask, Priority, Wish};
@@ -59,19 +60,28 @@ fn one_of_each() -> Vec<Event> {
         message: "source docker.io: 503".to_owned(),
         is_lasting: false,
     };
-    let copy = |settlement: Settlement, result, bytes_moved| {
-        CopyEnded::new(&record(), Some(&rule), &settlement, result, us(7_200_000_000), bytes_moved)
-            .into()
+    let record = record();
+    let copy = |settlement: Settlement, counts: bool, bytes_moved| {
+        CopyEnded::new(&Ending {
+            at: NOON,
+            before: &record,
+            after: counts.then_some(&record),
+            rule: Some(&rule),
+            settlement: &settlement,
+            took: us(7_200_000_000),
+            bytes_moved,
+        })
+        .into()
     };
     let copied = Settlement::Copied { digest: digest(), size_bytes: 9, contents: None };
     vec![
         decision(Some(&question), Ok(receipt(ReplicaState::Present))),
         decision(Some(&question), Err(pending.at(Side::Target))),
         decision(None, Err(malformed)),
-        copy(copied.clone(), "copied", 9),
-        copy(copied, "lost", 9),
-        copy(Settlement::Failed { failure, not_before: Duration::ZERO }, "failed", 0),
-        copy(Settlement::HandedBack, "handed-back", 0),
+        copy(copied.clone(), true, 9),
+        copy(copied, false, 9),
+        copy(Settlement::Failed { failure, not_before: Duration::ZERO }, true, 0),
+        copy(Settlement::HandedBack, true, 0),
         Event::Gap { missed: 3 },
     ]
 }

@@ -5,6 +5,7 @@
 
 mod by_hand;
 mod copy;
+mod doctor;
 mod exit;
 mod explain;
 mod images;
@@ -65,6 +66,8 @@ pub(crate) enum Command {
     Copy(copy::Copy),
     /// Check that a replica is whole: read each part of it and compare it with its digest
     Verify(verify::Verify),
+    /// Look at all that a replicator needs, and tell what is to be mended
+    Doctor(doctor::Doctor),
     /// Print a script that completes commands in a shell
     Completions(manual::Completions),
     /// Print the manual page, or write those of all commands
@@ -102,6 +105,7 @@ impl Command {
             Self::Explain(command) => command.run(),
             Self::Copy(command) => Box::pin(command.run()).await,
             Self::Verify(command) => command.run().await,
+            Self::Doctor(command) => Box::pin(command.run()).await,
             Self::Completions(command) => command.run(),
             Self::Man(command) => command.run(),
         }

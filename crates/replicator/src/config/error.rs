@@ -6,6 +6,7 @@ use protocol::ReferenceError;
 
 use crate::label::Label;
 use crate::ledger::LedgerUrlError;
+use crate::notify::receiver::ReceiversError;
 use crate::rules::file::RulesError;
 use crate::tenants::TenantsError;
 
@@ -58,6 +59,9 @@ pub(crate) enum ConfigError {
     /// The namespaces cannot be listed so.
     #[error("tenancy.secret_namespaces: {0}")]
     Tenants(#[from] TenantsError),
+    /// Receivers of notifications cannot be told.
+    #[error("notifications: {0}")]
+    Notifications(#[from] ReceiversError),
     /// The target's credentials are not there.
     #[error("target.credentials: there are none by the name of '{name}' under `credentials`")]
     TargetCredentials {

@@ -69,6 +69,15 @@ copy:
     image_bytes: 50000000000
     layers: 200
     manifests: 20
+notifications:
+  - name: scanner
+    url: https://scan.corp/in
+    secret: DIR/scanner.secret
+    ca: DIR/ca.crt
+    events: [copied, refused]
+  - name: watch
+    url: http://127.0.0.1:8080/
+    plain_http: true
 drain_ms: 1500
 ";
 
@@ -85,6 +94,7 @@ fn load(config: &str) -> Result<Config, String> {
     fs::write(path("config.json"), r#"{"auths":{}}"#).unwrap();
     fs::write(path("helpers.json"), r#"{"credHelpers":{"r.corp":"not-there"}}"#).unwrap();
     fs::write(path("shell.json"), r#"{"credsStore":"../../bin/sh"}"#).unwrap();
+    fs::write(path("scanner.secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\n").unwrap();
     fs::write(path("empty"), "").unwrap();
     fs::write(path("token"), "0123456789abcdef\n").unwrap();
     let prefix = directory.path().display().to_string();
@@ -143,6 +153,10 @@ fn a_whole_configuration_is_read() {
     assert_eq!(plain.requests_at_once.map(u16::from), Some(3));
     let trusted = ["auth.corp", "cdn.corp:8443"].map(|host| host.parse().unwrap());
     assert_eq!(plain.trusted_hosts, trusted);
+    let [scanner, watch] = &config.receivers[..] else { panic!("{:?}", config.receivers) };
+    assert_eq!((scanner.name.as_str(), scanner.events.len()), ("scanner", 2));
+    assert_eq!((watch.address.to_string(), watch.events.len()), ("127.0.0.1:8080".to_owned(), 4));
+    assert!(scanner.secrets.is_some() && watch.secrets.is_none());
 }
 
 #[test]
@@ -158,6 +172,7 @@ fn what_is_left_out_has_a_default() {
     assert!(config.registries.target_credentials.is_none() && config.tenants.is_empty());
     assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
+    assert!(config.receivers.is_empty());
     assert_eq!(config.audit, Destination::Stdout);
     assert_eq!((config.workers, config.drain), (4, Duration::from_secs(20)));
     assert_eq!(all.scope.platforms, []);
@@ -243,6 +258,12 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
         CONFIG.replace("auth.corp", "https://auth.corp"),
         CONFIG.replace("layers: 200", "layers: 0"),
+        CONFIG.replace("events: [copied, refused]", "events: []"),
+        CONFIG.replace("events: [copied, refused]", "events: [present]"),
+        CONFIG.replace("    plain_http: true\ndrain", "drain"),
+        CONFIG.replace("https://scan.corp", "https://me:hunter2@scan.corp"),
+        CONFIG.replace("scanner.secret", "htpasswd"),
+        CONFIG.replace("name: watch", "name: scanner"),
         CONFIG.replace("drain_ms", "drain"),
         CONFIG.replace("127.0.0.1:8443", "8443"),
         String::new(),

@@ -47,6 +47,11 @@ impl Htpasswd {
         Ok(Self { hashes, slowest })
     }
 
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.hashes.len()
+    }
+
     /// The hash of `name`, if it has one.
     pub(super) fn hash_of(&self, name: &str) -> Option<&Arc<str>> {
         self.hashes.get(name)

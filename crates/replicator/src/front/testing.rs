@@ -15,8 +15,10 @@ use super::listener::Listener;
 use super::tls::{Certificate, Tls};
 use crate::audit::testing::Recorded;
 use crate::board::Board;
+use crate::ending::Observers;
 use crate::ledger::Ledger;
 use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::rights::Rights;
 use crate::rules::Rules;
 use crate::watch::Held;
@@ -34,6 +36,12 @@ pub(crate) fn api(ledger: &Ledger, target: &str, rules: Rules) -> Api {
         metrics: Metrics::default(),
         audit: Recorded::new().audit,
     }
+}
+
+/// Who is told of copies by workers beside such an API.
+pub(crate) fn observers(api: &Api) -> Observers {
+    let (metrics, audit) = (api.metrics.clone(), api.audit.clone());
+    Observers { metrics, audit, notifier: Notifier::default() }
 }
 
 /// The caller `policy` with this password, or no password at all.

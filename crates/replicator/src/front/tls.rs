@@ -2,6 +2,7 @@
 //! certificate from.
 
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,6 +58,30 @@ impl Certificate {
         key.keys_match().map_err(|_| CertificateError::Mismatch)?;
         Ok(Self { key: Arc::new(key), ends })
     }
+}
+
+impl Certificate {
+    /// The hosts that it is for: its alternative names.
+    pub(crate) fn names(&self) -> Vec<String> {
+        let leaf = self.key.cert.first().and_then(|der| X509Certificate::from_der(der).ok());
+        let Some((_, leaf)) = leaf else { return Vec::new() };
+        let alternative = leaf.subject_alternative_name().ok().flatten();
+        let names = alternative.iter().flat_map(|names| &names.value.general_names);
+        let text = |name: &GeneralName<'_>| match name {
+            GeneralName::DNSName(name) => Some((*name).to_owned()),
+            GeneralName::IPAddress(bytes) => match <[u8; 4]>::try_from(*bytes) {
+                Ok(v4) => Some(Ipv4Addr::from(v4).to_string()),
+                Err(_) => Some(Ipv6Addr::from(<[u8; 16]>::try_from(*bytes).ok()?).to_string()),
+            },
+            _ => None,
+        };
+        names.filter_map(text).collect()
+    }
+}
+
+/// When each certificate of a PEM file ends.
+pub(crate) fn ends_of(pem: &[u8]) -> Result<Vec<Timestamp>, String> {
+    parse_certificates(pem)?.iter().map(end_of).collect()
 }
 
 impl ClientCa {

@@ -15,6 +15,7 @@
 //!   inventory     every image that ever entered
 //!     usage, contents    what pods run of them, and what copies saw of them
 //! latency       how long the database takes
+//! checkup       how a ledger looks from outside, for a person
 //! housekeeping  signs of life, and what else happens by itself
 //! ```
 //!
@@ -24,6 +25,7 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+mod checkup;
 pub(crate) mod contents;
 mod error;
 mod gate;
@@ -67,6 +69,7 @@ use store::Store;
 use work::{Ask, Asker, Owner, Ticket};
 use writer::Command;
 
+pub(crate) use checkup::Checkup;
 pub(crate) use error::LedgerError;
 pub(crate) use latency::Latency;
 pub(crate) use places::BlobPlaces;

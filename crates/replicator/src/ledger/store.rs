@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use sqlx::any::AnyPoolOptions;
+use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyConnection, AnyPool, Connection, Executor, Transaction};
 
 use super::LedgerError;
@@ -30,8 +31,11 @@ const POSTGRES_SETUP: &str = "SET statement_timeout = 5000; \
      SET idle_in_transaction_session_timeout = 10000";
 
 /// PostgreSQL's clock, since those of several replicators differ; in a transaction, too, it runs.
-const POSTGRES_NOW: &str =
+pub(super) const POSTGRES_NOW: &str =
     "SELECT CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000 AS BIGINT) AS now_ms";
+
+/// What the schema went through, up to this release's.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// Where the rows are.
 #[derive(Clone, Debug)]
@@ -51,7 +55,7 @@ impl Store {
         if engine == Engine::Sqlite {
             connection.execute(SQLITE_SETUP).await?;
         }
-        sqlx::migrate!().run(&mut connection).await?;
+        MIGRATIONS.run(&mut connection).await?;
         connection.close().await?;
         let pool = |size| {
             let options = AnyPoolOptions::new().max_connections(size);

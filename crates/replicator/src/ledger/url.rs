@@ -2,10 +2,12 @@
 //! itself to nobody.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use sqlx::ConnectOptions;
 use sqlx::any::AnyConnectOptions;
+use sqlx::sqlite::SqliteConnectOptions;
 use url::Url;
 
 /// Parameters that PostgreSQL's driver knows. It would log an unknown one with its value.
@@ -48,6 +50,24 @@ impl LedgerUrl {
     /// Which engine it leads to.
     pub(crate) fn engine(&self) -> Engine {
         self.engine
+    }
+
+    /// The file that it names; None where it leads to a server.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        let options = match self.engine {
+            Engine::Sqlite => SqliteConnectOptions::from_url(&self.url).ok()?,
+            Engine::Postgres => return None,
+        };
+        Some(options.get_filename().to_owned())
+    }
+
+    /// The same, for reading what is there alone: no file is made, no row is written.
+    pub(super) fn for_reading(&self) -> Self {
+        let mut url = self.url.clone();
+        if self.engine == Engine::Sqlite {
+            url.set_query(Some("mode=ro"));
+        }
+        Self { engine: self.engine, url }
     }
 
     /// For the driver.

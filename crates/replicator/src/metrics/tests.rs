@@ -37,6 +37,7 @@ async fn everything() -> String {
     metrics.files().certificate_ends(NOW);
     metrics.tenants().is_watched(&"shop".parse().unwrap(), true);
     metrics.tenants().unusable(&"shop".parse().unwrap(), 1);
+    metrics.notifications().delivered(&"scanner".parse().unwrap());
     metrics.copy_begins();
     metrics.copy_begins();
     metrics.copy_ends("refused", Some(Side::Source), Duration::from_secs(2), 4096);

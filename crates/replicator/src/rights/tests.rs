@@ -14,7 +14,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::credentials::{Keyring, NamedCredentials};
 use crate::front::api::Api;
-use crate::front::testing::{Front, api};
+use crate::front::testing::{Front, api, observers};
 use crate::ledger::Settings;
 use crate::ledger::record::REFUSED_RETRY;
 use crate::proofs::Prover;
@@ -91,8 +91,7 @@ impl World {
             target: Arc::clone(&api.target),
             rules: api.rules.clone(),
             rights: api.rights.clone(),
-            metrics: api.metrics.clone(),
-            audit: api.audit.clone(),
+            observers: observers(&api),
         };
         tokio::spawn(workers.run(2, stop.clone()));
         let front = Front::start(api).await;

@@ -13,15 +13,18 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::audit::testing::Recorded;
 use crate::clock::{Clock, Timestamp};
-use crate::front::testing::{Front, api};
+use crate::front::testing::{Front, api, observers};
 use crate::ledger::Settings;
 use crate::ledger::record::State;
 use crate::ledger::testing::{TEST_LEASE, asker};
 use crate::ledger::work::{Ask, Priority, Wish};
+use crate::metrics::Metrics;
+use crate::notify::Notifier;
 use crate::rights::Rights;
 use crate::rules::tests::{open_to_all, rules};
 
 mod freshness;
+mod notifications;
 mod pods;
 
 /// Longer than a test takes.
@@ -59,6 +62,10 @@ impl World {
     }
 
     async fn between(source: ScriptedRegistry, rules: Rules) -> Self {
+        Self::observed_by(Notifier::default(), source, rules).await
+    }
+
+    async fn observed_by(notifier: Notifier, source: ScriptedRegistry, rules: Rules) -> Self {
         let target = ScriptedRegistry::start().await;
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
@@ -75,8 +82,7 @@ impl World {
             target: Arc::clone(&api.target),
             rules: api.rules.clone(),
             rights: api.rights.clone(),
-            metrics: api.metrics.clone(),
-            audit: api.audit.clone(),
+            observers: Observers { notifier, ..observers(&api) },
         };
         let front = Front::start(api).await;
         let stop = Stop::default();
@@ -140,8 +146,11 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
         target: Arc::new(target.clone()),
         rules: open_to_all(),
         rights: Rights::new(ledger.clone()).0,
-        metrics: Metrics::default(),
-        audit: recorded.audit.clone(),
+        observers: Observers {
+            metrics: Metrics::default(),
+            audit: recorded.audit.clone(),
+            notifier: Notifier::default(),
+        },
     };
     let stop = Stop::default();
     let running = tokio::spawn(workers.run(3, stop.clone()));

@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use protocol::{Namespace, Trigger};
 use serde_json::json;
@@ -50,6 +52,8 @@ pub(crate) struct Scene {
     status: SocketAddr,
     certificates: Certificates,
     source: ScriptedRegistry,
+    /// Where layers are, and a receiver of notifications.
+    store: ScriptedRegistry,
     identity: ScriptedRegistry,
     helped: ScriptedRegistry,
     locked: ScriptedRegistry,
@@ -75,21 +79,36 @@ fn in_url(secret: &str) -> String {
 impl Scene {
     /// Its ledger is a file, unless it has a URL.
     pub(crate) async fn set(ledger: Option<String>, ledger_password: &Canary) -> Self {
-        let [pull, push, token, download, upload, identity, helped, broken, wrong, caller, guess] =
-            [
-                "pull password",
-                "push password",
-                "token",
-                "download signature",
-                "upload signature",
-                "identity token",
-                "helper secret",
-                "broken helper",
-                "wrong password",
-                "caller password",
-                "guessed password",
-            ]
-            .map(marked);
+        let [
+            pull,
+            push,
+            token,
+            download,
+            upload,
+            identity,
+            helped,
+            broken,
+            wrong,
+            caller,
+            guess,
+            signing,
+            place,
+        ] = [
+            "pull password",
+            "push password",
+            "token",
+            "download signature",
+            "upload signature",
+            "identity token",
+            "helper secret",
+            "broken helper",
+            "wrong password",
+            "caller password",
+            "guessed password",
+            "receiver's secret",
+            "receiver's place",
+        ]
+        .map(marked);
 
         let image = Image::new(&[b"layer"]);
         let store = ScriptedRegistry::start().await;
@@ -131,6 +150,7 @@ impl Scene {
         });
         write("config.json", &docker_config.to_string());
         write("kubeconfig", &api.kubeconfig(&cluster.secret));
+        write("receiver.secret", &format!("whsec_{}", STANDARD.encode(&signing.secret)));
         install(folder.path(), "canary", HELPER, "robot", &helped);
         install(folder.path(), "broken", BROKEN_HELPER, "u", &broken);
 
@@ -162,6 +182,10 @@ impl Scene {
                 {"name": "own", "sources": format!("{}/**", owned.host()), "namespace_secrets": true},
                 {"name": "all", "sources": "**", "credentials": "all"},
             ],
+            // It answers that there is nothing, so that each event is sent again and again.
+            "notifications": [{"name": "nobody", "plain_http": true,
+                "url": format!("{}/{}?key={}", store.url(), in_url(&place.secret), in_url(&place.secret)),
+                "secret": format!("{at}/receiver.secret")}],
         });
         write("config.yaml", &config.to_string());
 
@@ -184,6 +208,8 @@ impl Scene {
             cluster,
             of_namespace,
             misplaced,
+            signing,
+            place,
         ];
         Self {
             canaries,
@@ -192,6 +218,7 @@ impl Scene {
             status,
             certificates,
             source,
+            store,
             identity: identity_registry,
             helped: helped_registry,
             locked,
@@ -237,6 +264,8 @@ impl Scene {
             ready.contains("namespace unreadable are not watched")
         };
         self.until(is_told).await;
+        let is_notified = self.within(async || self.store.count(&Method::POST, Kind::Other) > 1);
+        assert!(is_notified.await, "nobody was told");
         let refused = self.ask("/v2/", self.secret("guessed password")).await;
         assert!(refused.contains(" 401 "), "{refused}");
 
