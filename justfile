@@ -144,6 +144,10 @@ bench-ledger:
     cargo build --release -p image-replicator
     BIN=target/release scripts/bench-ledger.sh | scripts/table.sh bench-ledger docs/scale.md
 
+# How long a plan over a made-up year of 100,000 images takes
+bench-retention:
+    cargo nextest run --workspace --bin image-replicator --no-capture of_a_year_of_100_000_images
+
 # What an evaluation costs, beside a policy that does nothing; and the module's size
 bench-policy: policy
     cargo build --release -p policy-host --example bench_policy

@@ -21,6 +21,7 @@ use crate::listing::{Unlisted, list_at_target};
 use crate::origins::{Origins, RecentOrigins};
 use crate::platform::Platform;
 use crate::referrers::{Referrer, Search};
+use crate::removal::Remover;
 use crate::scope::{Referrers, Scope};
 use crate::slots::Slots;
 use crate::tracker::Tracker;
@@ -131,6 +132,11 @@ impl Copier {
     /// A verifier by the same client and limits.
     pub fn verifier(&self) -> Verifier {
         Verifier::new(self.client.clone(), self.limits)
+    }
+
+    /// A remover by the same client and limits.
+    pub fn remover(&self) -> Remover {
+        Remover::new(self.client.clone(), self.limits)
     }
 
     /// What it asks targets with, and sources where nothing else was said.

@@ -21,6 +21,7 @@
 //! verify      the other walk: what of a replica is damaged
 //!   report    what it finds
 //!   inspect   one part: whether it is there, and what it should be
+//! removal     what is wanted no more, and what of it may go
 //! ```
 //!
 //! What holds at each moment: no wrong byte is ever committed at the target, no manifest is
@@ -49,6 +50,7 @@ mod origins;
 mod platform;
 mod reader;
 mod referrers;
+mod removal;
 mod report;
 mod scope;
 mod sending;
@@ -67,6 +69,7 @@ pub use limits::Limits;
 pub use origins::{Origins, RecentOrigins};
 pub use platform::{Platform, PlatformError};
 pub use registry::{ErrorKind, MediaType, Retry};
+pub use removal::{HeldBack, RemovalError, Remover, Survey, Unwanted};
 pub use report::{Damage, Finding, Part, PartKind, Report};
 pub use scope::{ForeignLayers, ForeignLayersError, Referrers, Scope};
 pub use tracker::Tracker;

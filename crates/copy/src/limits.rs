@@ -61,6 +61,10 @@ pub(crate) const MAX_SLOTS: usize = 1_024;
 /// Blobs whose place at a target is remembered in memory, 200 bytes each.
 pub(crate) const RECENT_ORIGINS: usize = 20_000;
 
+/// Manifests of one repository that are looked at before anything in it is removed: some 20 MiB
+/// of digests. One that holds more is left as it is, and somebody who fills one harms that alone.
+pub(crate) const MANIFESTS_OF_A_REPOSITORY: usize = 100_000;
+
 /// Repositories of whose creation at a target is remembered what came of it. One that is
 /// forgotten is at most created once more.
 pub(crate) const CREATIONS: usize = 1_000;

@@ -231,7 +231,7 @@ impl Size {
 }
 
 /// The tags that cosign makes for a manifest; none where its digest is too long for a tag.
-fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
+pub(crate) fn cosign_tags(subject: &Digest) -> impl Iterator<Item = Tag> {
     let dashed = subject.dashed();
     COSIGN_SUFFIXES.iter().filter_map(move |suffix| format!("{dashed}{suffix}").parse().ok())
 }

@@ -20,7 +20,7 @@ pub mod reference;
 pub mod refusal;
 pub mod trigger;
 
-pub use naming::{Naming, NamingError, Replica, TargetRoot};
+pub use naming::{Naming, NamingError, Replica, ReplicaRepository, TargetRoot};
 pub use pattern::{ImagePattern, PatternError};
 pub use progress::Progress;
 pub use receipt::{Receipt, ReceiptError, ReplicaState};

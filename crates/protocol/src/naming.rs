@@ -52,6 +52,32 @@ pub struct Replica {
     pub keeper: Option<Tag>,
 }
 
+/// A repository at the target that holds replicas of one source's repository. Only
+/// [`TargetRoot::repository_of`] makes one, so whoever has it may be sure of that.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplicaRepository {
+    registry: Registry,
+    repository: Repository,
+}
+
+impl ReplicaRepository {
+    /// The registry that holds it.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// Its name there.
+    pub fn repository(&self) -> &Repository {
+        &self.repository
+    }
+}
+
+impl std::fmt::Display for ReplicaRepository {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)
+    }
+}
+
 impl TargetRoot {
     /// A root at `registry`, under `prefix` if one is given.
     pub fn new(registry: Registry, prefix: Option<Repository>, naming: Naming) -> Self {
@@ -119,6 +145,13 @@ impl TargetRoot {
         };
         // `docker.io/nginx` at the target is nobody's replica: Docker Hub has no such name.
         (self.replica_of(&source).ok()?.reference.name() == target.name()).then_some(source)
+    }
+
+    /// The repository of a replica; None where `target` cannot be one of ours.
+    pub fn repository_of(&self, target: &ImageReference) -> Option<ReplicaRepository> {
+        self.source_of(target)?;
+        let (registry, repository) = (target.registry().clone(), target.repository().clone());
+        Some(ReplicaRepository { registry, repository })
     }
 
     fn below_prefix<'a>(&self, repository: &'a Repository) -> Option<&'a str> {

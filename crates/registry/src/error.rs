@@ -28,6 +28,8 @@ pub enum Operation {
     GetManifest,
     /// Writing a manifest.
     PutManifest,
+    /// Deleting a manifest.
+    DeleteManifest,
     /// Listing what is in a repository.
     ListTags,
     /// Listing what refers to a manifest.
@@ -59,6 +61,7 @@ impl fmt::Display for Operation {
             Self::HeadManifest => "look up the manifest",
             Self::GetManifest => "read the manifest",
             Self::PutManifest => "write the manifest",
+            Self::DeleteManifest => "delete the manifest",
             Self::ListTags => "list the tags",
             Self::ListReferrers => "list the referrers of",
             Self::HeadBlob => "look up the blob",

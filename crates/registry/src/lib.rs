@@ -1,7 +1,7 @@
 //! A client for OCI registries: layers of one concern each below, verbs over descriptors above.
 //!
 //! ```text
-//! manifests, referrers,        the verbs: what a caller wants
+//! manifests, tags, referrers,  the verbs: what a caller wants
 //! blobs, upload, foreign
 //! checkup                      whether we get there, are let in, and may push
 //! client                       puts the layers together, once for each request
@@ -42,6 +42,7 @@ mod redirect;
 mod referrers;
 mod request;
 mod retry;
+mod tags;
 mod transport;
 mod upload;
 

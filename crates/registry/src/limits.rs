@@ -30,6 +30,16 @@ pub(crate) const MAX_MEDIA_TYPE_LENGTH: usize = 255;
 /// the usual list has one.
 pub(crate) const MAX_REFERRER_PAGES: usize = 50;
 
+/// Pages of one list of tags that are read: at the hundred that some registries have on each,
+/// 100,000 tags.
+pub(crate) const MAX_TAG_PAGES: usize = 1_000;
+
+/// Tags that are asked for on one page. Registries give fewer where they want.
+pub(crate) const TAGS_ON_A_PAGE: usize = 1_000;
+
+/// The longest page of tags: so many of 128 characters each, and what stands around them.
+pub(crate) const MAX_TAG_PAGE_BYTES: usize = 1024 * 1024;
+
 /// URLs of one foreign layer that are tried. One is usual.
 pub(crate) const MAX_FOREIGN_URLS: usize = 4;
 

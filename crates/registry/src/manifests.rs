@@ -41,6 +41,25 @@ impl Client {
         }
     }
 
+    /// Deletes a manifest by its digest, and with it all tags that name it. False where there was
+    /// none (distribution-spec, "Deleting Manifests").
+    pub async fn delete_manifest(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+        digest: &Digest,
+    ) -> Result<bool, Error> {
+        let operation = Operation::DeleteManifest;
+        let site = self.site(operation, registry)?;
+        let url = site.home.url(&format!("{repository}/manifests/{digest}"));
+        let request = Request::new(operation, registry, Method::DELETE, url);
+        match self.request(&site, request, Some(&Scope::delete(repository))).await {
+            Ok(_) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What a tag or digest names at the moment, without reading it; None where there is no
     /// such manifest or repository.
     pub async fn head_manifest(

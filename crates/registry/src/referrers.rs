@@ -118,7 +118,7 @@ fn lacks_api(error: &Error) -> bool {
 }
 
 /// Where the list goes on.
-fn next_page(answer: &Answer) -> Result<Option<Url>, Error> {
+pub(crate) fn next_page(answer: &Answer) -> Result<Option<Url>, Error> {
     let links = answer.headers.get_all(header::LINK).iter();
     let mut links = links.filter_map(|link| link.to_str().ok());
     let Some(target) = links.find_map(parse_next) else { return Ok(None) };

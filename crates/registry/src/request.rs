@@ -107,17 +107,29 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Scope {
     pub(crate) repository: Repository,
-    pub(crate) push: bool,
+    pub(crate) rights: Rights,
     pub(crate) mount_from: Option<Repository>,
+}
+
+/// What is done to a repository.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Rights {
+    Pull,
+    Push,
+    Delete,
 }
 
 impl Scope {
     pub(crate) fn pull(repository: &Repository) -> Self {
-        Self { repository: repository.clone(), push: false, mount_from: None }
+        Self { repository: repository.clone(), rights: Rights::Pull, mount_from: None }
     }
 
     pub(crate) fn push(repository: &Repository) -> Self {
-        Self { push: true, ..Self::pull(repository) }
+        Self { rights: Rights::Push, ..Self::pull(repository) }
+    }
+
+    pub(crate) fn delete(repository: &Repository) -> Self {
+        Self { rights: Rights::Delete, ..Self::pull(repository) }
     }
 
     pub(crate) fn mount(repository: &Repository, from: &Repository) -> Self {
@@ -126,7 +138,11 @@ impl Scope {
 
     /// The values of the `scope` parameters.
     pub(crate) fn values(&self) -> Vec<String> {
-        let actions = if self.push { "pull,push" } else { "pull" };
+        let actions = match self.rights {
+            Rights::Pull => "pull",
+            Rights::Push => "pull,push",
+            Rights::Delete => "pull,delete",
+        };
         let mut values = vec![format!("repository:{}:{actions}", self.repository)];
         values.extend(self.mount_from.iter().map(|from| format!("repository:{from}:pull")));
         values

@@ -28,6 +28,7 @@ use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
 use crate::ledger::Settings;
 use crate::notify::receiver::{Receiver, ReceiverFile};
+use crate::retention::{Schedule, UnusedFor};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 use crate::status::token::{self, Token};
@@ -69,6 +70,8 @@ pub(crate) struct Config {
     pub(crate) keyring: Keyring,
     /// Who is told how copies ended.
     pub(crate) receivers: Vec<Receiver>,
+    /// When replicas that nobody uses are taken away.
+    pub(crate) retention: Schedule,
     /// Images that are copied at once.
     pub(crate) workers: u16,
     /// How long running copies may go on after SIGTERM.
@@ -157,6 +160,8 @@ struct File {
     copy: CopyFile,
     #[serde(default)]
     notifications: Vec<ReceiverFile>,
+    #[serde(default)]
+    retention: RetentionFile,
     drain_ms: Option<u64>,
 }
 
@@ -238,6 +243,23 @@ struct TenancyFile {
 
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RetentionFile {
+    unused_for: Option<Period>,
+    every: Option<Period>,
+}
+
+impl RetentionFile {
+    fn schedule(&self) -> Result<Schedule, ConfigError> {
+        let unused_for = match self.unused_for {
+            Some(Period(time)) => UnusedFor::new(time).ok_or(ConfigError::UnusedFor)?,
+            None => UnusedFor::default(),
+        };
+        Ok(Schedule { unused_for, every: self.every.map(|Period(every)| every) })
+    }
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct CopyFile {
     workers: Option<NonZeroU16>,
     #[serde(default)]
@@ -312,6 +334,7 @@ impl Config {
             feeds,
             keyring,
             receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
+            retention: file.retention.schedule()?,
             workers,
             drain: Duration::from_millis(file.drain_ms.unwrap_or(DEFAULT_DRAIN_MS)),
             watcher,

@@ -103,11 +103,19 @@ impl fmt::Display for Check {
 #[serde(try_from = "String")]
 pub(crate) struct Period(pub(crate) Duration);
 
+impl FromStr for Period {
+    type Err = PeriodError;
+
+    fn from_str(text: &str) -> Result<Self, PeriodError> {
+        parse_duration(text).map(Self).ok_or_else(|| PeriodError(text.chars().take(32).collect()))
+    }
+}
+
 impl TryFrom<String> for Period {
     type Error = PeriodError;
 
     fn try_from(text: String) -> Result<Self, PeriodError> {
-        parse_duration(&text).map(Self).ok_or_else(|| PeriodError(text.chars().take(32).collect()))
+        text.parse()
     }
 }
 

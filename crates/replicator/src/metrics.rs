@@ -49,6 +49,9 @@ struct Shared {
     copies_running: Gauge,
     audit_missed: Counter,
     callers_refused: Family<RefusedLabels, Counter>,
+    pruned_replicas: Counter,
+    pruned_manifests: Counter,
+    prune_failures: Counter,
     files: FileMetrics,
     tenants: TenantMetrics,
     notifications: NotificationMetrics,
@@ -141,6 +144,24 @@ impl Default for Metrics {
             "Requests whose caller gave a wrong name or password, or was made to wait",
             callers_refused.clone(),
         );
+        let pruned_replicas = Counter::default();
+        registry.register(
+            "pruned_replicas",
+            "Sources that were forgotten with their replicas, since nobody used them",
+            pruned_replicas.clone(),
+        );
+        let pruned_manifests = Counter::default();
+        registry.register(
+            "pruned_manifests",
+            "Manifests that were deleted at the target",
+            pruned_manifests.clone(),
+        );
+        let prune_failures = Counter::default();
+        registry.register(
+            "prune_failures",
+            "Runs of retention that ended early, and repositories that it could not look at",
+            prune_failures.clone(),
+        );
         let files = FileMetrics::default();
         files.register(&mut registry);
         let tenants = TenantMetrics::default();
@@ -159,6 +180,9 @@ impl Default for Metrics {
             copies_running,
             audit_missed,
             callers_refused,
+            pruned_replicas,
+            pruned_manifests,
+            prune_failures,
             files,
             tenants,
             notifications,
@@ -220,6 +244,21 @@ impl Metrics {
         }
         self.shared.copy_seconds.observe(took.as_secs_f64());
         self.shared.copied_bytes.inc_by(bytes_moved);
+    }
+
+    /// A replica was removed.
+    pub(crate) fn pruned_replica(&self) {
+        self.shared.pruned_replicas.inc();
+    }
+
+    /// A manifest was deleted.
+    pub(crate) fn pruned_manifest(&self) {
+        self.shared.pruned_manifests.inc();
+    }
+
+    /// Retention could not do what it should.
+    pub(crate) fn prune_failed(&self) {
+        self.shared.prune_failures.inc();
     }
 
     /// Lines of the audit record could not be written.

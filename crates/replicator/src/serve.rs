@@ -26,6 +26,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::proofs::Prover;
+use crate::retention::Pruner;
 use crate::rights::Rights;
 use crate::status::Status;
 use crate::status::feed::Feed;
@@ -93,6 +94,18 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
             notifier: notifier.clone(),
         },
     };
+    let pruner = Pruner {
+        ledger: ledger.clone(),
+        target: Arc::clone(&target),
+        remover: workers.copier.remover(),
+        metrics: metrics.clone(),
+        audit: audit.clone(),
+        stop: stop.claiming.clone(),
+        report: Arc::default(),
+        looking: Arc::default(),
+    };
+    let retention = config.retention.run(pruner.clone(), stop.claiming.clone());
+    let retention = tokio::spawn(retention);
     if !config.tenants.is_empty() {
         let (client, metrics) = (kube::connect().await?, metrics.clone());
         let watch =
@@ -126,6 +139,8 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         front: api.clone(),
         feed: Feed::new(stop_listening.clone()),
         keeper: Keeper::new(config.status.token),
+        pruner: pruner.clone(),
+        retention: config.retention,
         draining: stop.claiming.clone(),
     };
     let status = tokio::spawn(status.serve(status_tcp, stop_listening.clone()));
@@ -154,7 +169,8 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     }
     last_answers.await;
     stop_listening.cancel();
-    let _ = timeout(CLOSING_TIME, async { tokio::join!(front, status, watching, prover) }).await;
+    let ending = async { tokio::join!(front, status, watching, prover, retention, pruner.ended()) };
+    let _ = timeout(CLOSING_TIME, ending).await;
     if timeout(CLOSING_TIME, ledger.close()).await.is_err() {
         tracing::warn!(
             "the ledger did not answer in time: what was held is free when its lease ends"

@@ -75,6 +75,14 @@ impl DockerRegistry {
         format!("127.0.0.1:{}", self.port)
     }
 
+    /// Runs its garbage collection, as its documentation says: nothing may be written meanwhile.
+    pub fn collect_garbage(&self) {
+        let config = self.files.path().join("config.yml");
+        let mut command = Command::new("docker-registry");
+        command.arg("garbage-collect").arg(config).stdout(Stdio::null()).stderr(Stdio::null());
+        assert!(command.status().unwrap().success(), "garbage-collect failed");
+    }
+
     /// The file in which it keeps a blob or manifest, for all repositories, by sha256.
     #[must_use]
     pub fn file_of(&self, digest: &Digest) -> PathBuf {

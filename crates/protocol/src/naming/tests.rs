@@ -150,3 +150,20 @@ proptest! {
         prop_assert_eq!(unflatten(&flatten(&name)), Some(name));
     }
 }
+
+#[test]
+fn only_a_replica_of_ours_has_a_repository_that_may_be_cleared() {
+    let root: TargetRoot = "registry.corp/mirror".parse().unwrap();
+    let of = |target: &str| root.repository_of(&target.parse().unwrap());
+    let ours = of("registry.corp/mirror/docker.io/library/nginx:1.27").unwrap();
+    assert_eq!(ours.to_string(), "registry.corp/mirror/docker.io/library/nginx");
+    for other in [
+        "registry.corp/mirror-2/docker.io/library/nginx:1",
+        "registry.corp/docker.io/library/nginx:1",
+        "registry.corp/mirror/nginx:1",
+        "elsewhere.corp/mirror/docker.io/library/nginx:1",
+        "docker.io/library/nginx:1",
+    ] {
+        assert_eq!(of(other), None, "{other}");
+    }
+}

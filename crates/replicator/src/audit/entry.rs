@@ -13,7 +13,7 @@ use time::format_description::well_known::iso8601::{Config, EncodedConfig, TimeP
 use crate::clock::Timestamp;
 use crate::ending::Ending;
 use crate::label::Label;
-use crate::ledger::record::{Failure, Settlement};
+use crate::ledger::record::{Failure, Record, Settlement};
 
 /// The schema and its version.
 const SCHEMA: &str = "image-replicator/v1";
@@ -51,6 +51,8 @@ pub(crate) enum Event {
     Decision(Decision),
     /// A copy ended.
     Copy(CopyEnded),
+    /// A replica was removed, since nobody used it.
+    Removal(Removed),
     /// Lines are missing before this one.
     Gap {
         /// How many.
@@ -117,6 +119,38 @@ pub(crate) struct CopyEnded {
     duration_ms: Duration,
     /// Of blobs, to the target.
     bytes_moved: u64,
+}
+
+/// A replica that is not at the target any more.
+#[derive(Debug, Serialize)]
+pub(crate) struct Removed {
+    source: String,
+    target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    digest: Option<String>,
+    /// When it was asked for at last.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
+    last_asked: Option<Timestamp>,
+    /// When a pod was seen to run it at last.
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "optional_rfc3339")]
+    last_run: Option<Timestamp>,
+}
+
+impl Removed {
+    /// The replica of what `record` is about.
+    pub(crate) fn new(
+        record: &Record,
+        last_asked: Option<Timestamp>,
+        last_run: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            source: record.source.to_string(),
+            target: record.target.to_string(),
+            digest: record.digest.as_ref().map(ToString::to_string),
+            last_asked,
+            last_run,
+        }
+    }
 }
 
 impl Decision {
@@ -197,6 +231,22 @@ impl From<Decision> for Event {
 impl From<CopyEnded> for Event {
     fn from(copy: CopyEnded) -> Self {
         Self::Copy(copy)
+    }
+}
+
+impl From<Removed> for Event {
+    fn from(removed: Removed) -> Self {
+        Self::Removal(removed)
+    }
+}
+
+fn optional_rfc3339<S: Serializer>(
+    time: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => rfc3339(time, serializer),
+        None => serializer.serialize_none(),
     }
 }
 

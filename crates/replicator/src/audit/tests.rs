@@ -7,7 +7,7 @@ use boon::{Compiler, Schemas};
 use protocol::{Digest, Progress, Receipt, Refusal, RefusalCode, ReplicaState, Side, Trigger};
 use serde_json::{Value, json};
 
-use super::entry::{CopyEnded, Decision};
+use super::entry::{CopyEnded, Decision, Removed};
 use super::testing::{Memory, Recorded, lines};
 use super::*;
 use crate::ending::Ending;
@@ -82,6 +82,7 @@ fn one_of_each() -> Vec<Event> {
         copy(copied, false, 9),
         copy(Settlement::Failed { failure, not_before: Duration::ZERO }, true, 0),
         copy(Settlement::HandedBack, true, 0),
+        Removed::new(&record, Some(NOON), Some(NOON)).into(),
         Event::Gap { missed: 3 },
     ]
 }

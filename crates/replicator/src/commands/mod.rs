@@ -17,6 +17,7 @@ mod manual;
 mod output;
 mod plan;
 mod prewarm;
+mod prune;
 mod retry;
 mod serve;
 mod server;
@@ -56,6 +57,8 @@ pub(crate) enum Command {
     Retry(retry::Retry),
     /// List every image that ever entered the cluster; those that run unreplicated come first
     Inventory(inventory::Inventory),
+    /// Show which replicas nobody uses, and take them away with --yes
+    Prune(prune::Prune),
     /// Have the images in Kubernetes manifests copied before pods ask for them
     Prewarm(prewarm::Prewarm),
     /// Tell what becomes of the images in Kubernetes manifests, and how much would be copied
@@ -77,8 +80,8 @@ pub(crate) enum Command {
 fn notes() -> String {
     let exits = Exit::ALL.map(|exit| format!("  {}  {}\n", exit as u8, exit.meaning())).concat();
     format!(
-        "status, list, inspect, retry, inventory and prewarm ask a replicator that runs; the others \
-         need none.\nColours are shown on a terminal only, and never where NO_COLOR is set.\n\n\
+        "status, list, inspect, retry, inventory, prune and prewarm ask a replicator that runs; the \
+         others need none.\nColours are shown on a terminal only, and never where NO_COLOR is set.\n\n\
          Exit codes:\n{exits}\n\
          Examples:\n  \
          kubectl port-forward --namespace image-replicator deploy/image-replicator 9090 &\n  \
@@ -100,6 +103,7 @@ impl Command {
             Self::Inspect(command) => command.run().await,
             Self::Retry(command) => command.run().await,
             Self::Inventory(command) => command.run().await,
+            Self::Prune(command) => command.run().await,
             Self::Prewarm(command) => Box::pin(command.run()).await,
             Self::Plan(command) => Box::pin(command.run()).await,
             Self::Explain(command) => command.run(),

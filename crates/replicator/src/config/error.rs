@@ -74,6 +74,9 @@ pub(crate) enum ConfigError {
         /// The second name.
         registry: String,
     },
+    /// A time after which images count as unused that is too short to be safe, or too long.
+    #[error("retention.unused_for: a time from 1h to 365d")]
+    UnusedFor,
     /// Nobody could ask.
     #[error("front: it says not who may ask: name a file in `callers`, in `client_ca`, or in both")]
     NoCallers,

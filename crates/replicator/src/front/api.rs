@@ -155,7 +155,7 @@ impl Api {
     async fn answer(&self, caller: &str, trigger: &Trigger, fit: Option<Fit<'_>>) -> Answer {
         let source = &trigger.source;
         if self.target.contains(source) {
-            return self.answer_direct(trigger).await;
+            return self.answer_direct(caller, trigger).await;
         }
         let terms = allowed_by(fit, &trigger.namespace, source);
         let terms = terms.map_err(|error| denied(source, &error))?;
@@ -174,12 +174,13 @@ impl Api {
         }
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
         if question.needs_want(record.as_deref(), &trigger.namespace) {
-            let ask = Ask { source: source.clone(), wish: wish.clone(), asker };
+            let ask = Ask { source: source.clone(), wish: wish.clone(), asker: asker.clone() };
             record = match (self.ledger.want(ask).await, record) {
                 (Ok(wanted), _) => Some(wanted),
                 // It is on record, and would only have been looked at again, or sooner.
                 (Err(error), Some(record)) if record.target == wish.target => {
                     tracing::warn!(%source, %error, "answered as before");
+                    self.ledger.note(source, &asker);
                     Some(record)
                 }
                 (Err(error), _) => return Err(self.cannot_answer(source, &error)),
@@ -215,7 +216,7 @@ impl Api {
     }
 
     /// A question about what leads into the target already: is it a replica of ours?
-    async fn answer_direct(&self, trigger: &Trigger) -> Answer {
+    async fn answer_direct(&self, caller: &str, trigger: &Trigger) -> Answer {
         let reference = &trigger.source;
         let priority = Priority::of(trigger.verb);
         let wish = Wish { target: reference.clone(), priority, max_age: None };
@@ -232,6 +233,8 @@ impl Api {
             if let Some(answer) =
                 record.and_then(|record| answer_direct(&question, &record, progress))
             {
+                let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
+                self.ledger.note(&source, &asker);
                 return answer;
             }
         }

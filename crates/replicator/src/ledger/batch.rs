@@ -17,18 +17,18 @@ use super::history::{self, Copied, Tallies};
 use super::moments::Moment;
 use super::places::{self, NewPlaces};
 use super::queue::{self, Turns};
-use super::record::{self, Demand, Record, Settlement};
+use super::record::{self, Demand, Left, Record, Removal, Settlement};
 use super::store::Store;
 use super::uses::{self, Use};
 use super::work::{Ask, Owner, Ticket, Work};
-use super::{LedgerError, grants, moments, rows};
+use super::{LedgerError, grants, moments, removals, rows};
 use crate::clock::Timestamp;
 
 /// Records that come back into the queue in one transaction.
 const RETURNED_AT_ONCE: u32 = 64;
 
 /// How long the name of a replicator that is gone is kept.
-const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
+pub(super) const SILENT_MS: i64 = 24 * 60 * 60 * 1000;
 
 /// What to change.
 #[derive(Debug)]
@@ -46,8 +46,18 @@ pub(super) enum Action {
     Learn { source: SourceName, finding: Finding },
     /// So many pods run these now; then all that runs is known up to that time, if one is given.
     See { changes: Vec<(Use, u64)>, known_until: Option<Timestamp> },
-    /// This replicator is alive, and writes down what it saw.
-    Live { requests: Tallies, places: NewPlaces },
+    /// This replicator is alive, and writes down what it saw, or that some of it is lost.
+    Live { requests: Tallies, has_lost: bool, places: NewPlaces },
+    /// The replica of what is unchanged since that revision is to be deleted.
+    Retire { source: ImageReference, revision: u64 },
+    /// That was done, or not.
+    EndRemoval { ticket: Ticket, removal: Removal },
+    /// Nothing is copied into the repository of this name until it is released.
+    Hold { name: String },
+    /// The opposite.
+    Release { name: String },
+    /// It was so now.
+    Note(Moment),
     /// This replicator ends: what it still holds is anybody's.
     Leave,
     /// A little of the oldest history goes.
@@ -64,6 +74,8 @@ pub(super) struct Done {
     pub(super) replies: Vec<Reply>,
     /// What records are now, in the order of their changes.
     pub(super) changed: Vec<Arc<Record>>,
+    /// The sources of which nothing is known any more.
+    pub(super) forgotten: Vec<ImageReference>,
     /// The sources of which something was learned.
     pub(super) learned: Vec<SourceName>,
     /// By how much the queue has grown; negative where it has shrunk.
@@ -78,8 +90,17 @@ pub(super) struct Done {
 
 impl Done {
     fn nothing(now: Timestamp) -> Self {
-        let (replies, changed, learned) = Default::default();
-        Self { replies, changed, learned, growth: 0, new_work: 0, now, signed_until: None }
+        let (replies, changed, forgotten, learned) = Default::default();
+        Self {
+            replies,
+            changed,
+            forgotten,
+            learned,
+            growth: 0,
+            new_work: 0,
+            now,
+            signed_until: None,
+        }
     }
 }
 
@@ -116,7 +137,9 @@ pub(super) async fn write(
         now,
         connection: &mut transaction,
         records: HashMap::new(),
+        claims_before: HashMap::new(),
         unwritten: BTreeMap::new(),
+        forgotten: Vec::new(),
         turns: Turns::default(),
         requests: Tallies::default(),
         copies: Vec::new(),
@@ -135,7 +158,10 @@ struct Batch<'a> {
     now: Timestamp,
     connection: &'a mut AnyConnection,
     records: HashMap<ImageReference, Record>,
+    /// How often sources without a record were claimed before.
+    claims_before: HashMap<ImageReference, u64>,
     unwritten: BTreeMap<ImageReference, Record>,
+    forgotten: Vec<ImageReference>,
     turns: Turns,
     requests: Tallies,
     copies: Vec<Copied>,
@@ -154,6 +180,10 @@ impl Batch<'_> {
                 Action::Settle { ticket, settlement, bytes_moved, .. } => {
                     self.settle(ticket, settlement, *bytes_moved).await?
                 }
+                Action::Retire { source, revision } => Ok(self.retire(source, *revision)),
+                Action::EndRemoval { ticket, removal } => {
+                    self.end_removal(ticket, *removal).await?
+                }
                 _ => Ok(None),
             });
         }
@@ -162,7 +192,11 @@ impl Batch<'_> {
         let mut at_work = None;
         for (action, reply) in actions.iter().zip(&mut replies) {
             match action {
-                Action::Want(_) | Action::Retry(_) | Action::Settle { finding: None, .. } => {}
+                Action::Want(_)
+                | Action::Retry(_)
+                | Action::Retire { .. }
+                | Action::EndRemoval { .. }
+                | Action::Settle { finding: None, .. } => {}
                 Action::Settle { ticket, finding: Some(finding), .. } => {
                     self.learn(&(&ticket.source).into(), finding.clone()).await?;
                 }
@@ -175,14 +209,31 @@ impl Batch<'_> {
                 }
                 Action::Learn { source, finding } => self.learn(source, finding.clone()).await?,
                 Action::See { changes, known_until } => self.see(changes, *known_until).await?,
-                Action::Live { requests, places } => {
+                Action::Live { requests, has_lost, places } => {
                     history::put_requests(self.connection, requests).await?;
+                    if *has_lost {
+                        moments::put(self.connection, Moment::RequestsLost, self.now).await?;
+                    }
                     places::put_places(self.connection, places, self.now).await?;
-                    self.sign().await?;
+                    self.sign(1).await?;
                     self.hand_back_unheld().await?;
+                    let leaving = rows::leaving(self.connection).await?;
+                    self.done.changed.extend(leaving.into_iter().map(Arc::new));
                 }
+                Action::Hold { name } => {
+                    let lock = self.store.for_update();
+                    let owner = &self.terms.owner;
+                    if !removals::hold(self.connection, name, owner, self.now, lock).await? {
+                        *reply = Err(LedgerError::Held);
+                    }
+                }
+                Action::Release { name } => {
+                    removals::release(self.connection, name, &self.terms.owner).await?;
+                }
+                Action::Note(moment) => moments::put(self.connection, *moment, self.now).await?,
                 Action::Leave => {
-                    queue::take_back_signs(self.connection, Some(&self.terms.owner)).await?;
+                    let owner = &self.terms.owner;
+                    queue::take_back_signs(self.connection, Some(owner)).await?;
                 }
                 Action::Prune => history::prune(self.connection, self.now).await?,
             }
@@ -198,7 +249,10 @@ impl Batch<'_> {
             .filter_map(|action| match action {
                 Action::Want(ask) => Some(ask.source.clone()),
                 Action::Retry(source) => Some(source.clone()),
-                Action::Settle { ticket, .. } => Some(ticket.source.clone()),
+                Action::Settle { ticket, .. } | Action::EndRemoval { ticket, .. } => {
+                    Some(ticket.source.clone())
+                }
+                Action::Retire { source, .. } => Some(source.clone()),
                 _ => None,
             })
             .collect();
@@ -206,6 +260,8 @@ impl Batch<'_> {
         sources.dedup();
         let records = rows::find_all(self.connection, &sources, self.store.for_update()).await?;
         self.records = records.into_iter().map(|record| (record.source.clone(), record)).collect();
+        sources.retain(|source| !self.records.contains_key(source));
+        self.claims_before = history::claims(self.connection, &sources).await?;
         Ok(())
     }
 
@@ -217,6 +273,9 @@ impl Batch<'_> {
         };
         let was_ahead = before.as_ref().is_some_and(|record| record.work.is_ahead());
         let is_full = !was_ahead && self.room() == 0;
+        if before.is_some() || !is_full {
+            self.requests.add(&ask.source, &ask.asker, self.now);
+        }
         let (priority, namespace) = match (demand, &before) {
             (Some(Demand::Anew), _) if is_full => {
                 return Ok(Err(LedgerError::TooMany { limit: self.terms.max_waiting }));
@@ -232,10 +291,13 @@ impl Batch<'_> {
         };
         let registry = ask.source.registry();
         let turn = self.turns.next(self.connection, priority, registry, namespace).await?;
-        self.requests.add(&ask.source, &ask.asker, self.now);
         let after = match before.clone() {
             Some(record) => record.want(ask.clone(), turn, self.now),
-            None => Record::wanted(ask.clone(), turn, self.now),
+            None => {
+                // One that was forgotten counts on, so that each of its copies is on record once.
+                let claims = self.claims_before.get(&ask.source).copied().unwrap_or(0);
+                Record { claims, ..Record::wanted(ask.clone(), turn, self.now) }
+            }
         };
         self.change(before.as_ref(), after.clone());
         Ok(Ok(Some(Arc::new(after))))
@@ -282,6 +344,38 @@ impl Batch<'_> {
         Ok(Ok(Some(Arc::new(after))))
     }
 
+    /// None where something has changed since it was looked at.
+    fn retire(&mut self, source: &ImageReference, revision: u64) -> Option<Arc<Record>> {
+        let before = self.records.get(source).cloned()?;
+        let is_unchanged = before.revision == revision;
+        let owner = self.terms.owner.clone();
+        let after = before.clone().retire(owner, self.now).filter(|_| is_unchanged)?;
+        self.change(Some(&before), after.clone());
+        Some(Arc::new(after))
+    }
+
+    async fn end_removal(
+        &mut self,
+        ticket: &Ticket,
+        removal: Removal,
+    ) -> Result<Reply, LedgerError> {
+        let Some(before) = self.records.get(&ticket.source).cloned() else { return Ok(Ok(None)) };
+        let turn = self.turns.front(self.connection, before.priority).await?;
+        match before.clone().end_removal(ticket, removal, turn, self.now) {
+            None => Ok(Ok(None)),
+            Some(Left::Stays(after)) => {
+                self.change(Some(&before), Record::clone(&after));
+                Ok(Ok(Some(Arc::from(after))))
+            }
+            Some(Left::Nothing) => {
+                self.records.remove(&ticket.source);
+                self.unwritten.remove(&ticket.source);
+                self.forgotten.push(ticket.source.clone());
+                Ok(Ok(None))
+            }
+        }
+    }
+
     /// Takes what comes first, of a registry that has not its share yet.
     async fn claim(
         &mut self,
@@ -297,8 +391,9 @@ impl Batch<'_> {
         let with_their_share: HashSet<&Registry> =
             at_work.iter().filter(|registry| count(registry) >= most_of_one_registry).collect();
         let left_out: Vec<_> = with_their_share.into_iter().collect();
+        let held = removals::held(self.connection, self.now, self.store.for_share()).await?;
         let lock = self.store.for_update_skip_locked();
-        let next = rows::next(self.connection, &left_out, lock).await?;
+        let next = rows::next(self.connection, &left_out, &held, lock).await?;
         let Some(before) = next else { return Ok(None) };
         let after = before.clone().claim(self.terms.owner.clone(), self.now);
         let Some(after) = after else { return Ok(None) };
@@ -354,14 +449,15 @@ impl Batch<'_> {
         if self.terms.signed_until - self.now >= self.terms.lease / 2 {
             return Ok(());
         }
-        self.sign().await
+        self.sign(0).await
     }
 
-    async fn sign(&mut self) -> Result<(), LedgerError> {
+    async fn sign(&mut self, lives: i64) -> Result<(), LedgerError> {
         let until = self.now + self.terms.lease;
-        queue::give_sign(self.connection, &self.terms.owner, until).await?;
+        queue::give_sign(self.connection, &self.terms.owner, until, lives).await?;
         let silent_since = Timestamp::from_ms(self.now.as_ms() - SILENT_MS);
         queue::forget_silent(self.connection, silent_since).await?;
+        removals::forget_lost(self.connection).await?;
         self.done.signed_until = Some(until);
         Ok(())
     }
@@ -402,6 +498,9 @@ impl Batch<'_> {
     }
 
     async fn write_down(&mut self) -> Result<(), LedgerError> {
+        let forgotten = std::mem::take(&mut self.forgotten);
+        rows::forget(self.connection, &forgotten).await?;
+        self.done.forgotten.extend(forgotten);
         let records = std::mem::take(&mut self.unwritten);
         rows::put(self.connection, &records.values().collect::<Vec<_>>()).await?;
         self.done.changed.extend(records.into_values().map(Arc::new));

@@ -46,6 +46,9 @@ pub(crate) enum LedgerError {
     /// The database is behind.
     #[error("the ledger's database is too slow: it did not do in time what was asked of it")]
     Busy,
+    /// What was to be held is held by another replicator.
+    #[error("another replicator removes replicas at this moment")]
+    Held,
     /// The writer has ended.
     #[error("the ledger is closed")]
     Closed,

@@ -1,11 +1,13 @@
-//! What was asked for by whom, and what was copied: kept for people, never read to decide.
+//! What was asked for by whom, and what was copied: kept for people, and read to decide nothing
+//! but which replicas nobody uses.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use protocol::{Digest, ImageReference};
-use sqlx::{Any, AnyConnection, AssertSqlSafe};
+use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 use super::LedgerError;
 use super::record::Settlement;
@@ -14,7 +16,7 @@ use super::work::{Asker, Ticket};
 use crate::clock::Timestamp;
 
 /// Different requests that wait in memory to be written down: about 300 bytes each. What comes
-/// beyond is not counted; it is no part of what was promised to anybody.
+/// beyond is not counted; that some were lost is written down.
 const WAITING_REQUESTS: usize = 10_000;
 
 /// How long history is kept: a quarter, so that a rare CronJob's images are still seen.
@@ -25,6 +27,9 @@ const KEPT_COPIES: u32 = 100_000;
 
 /// Rows of what no pod runs any more that are kept: about 50 MiB.
 const KEPT_USES: u32 = 200_000;
+
+/// How long these are kept: longer than the longest time after which an image counts as unused.
+const USES_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 /// Rows that one step of pruning takes away: some ten milliseconds. At a step a minute that is
 /// more than 50 copies a second.
@@ -60,6 +65,7 @@ impl Tallies {
 #[derive(Debug, Default)]
 pub(super) struct Requests {
     waiting: Mutex<Tallies>,
+    has_lost: AtomicBool,
 }
 
 impl Requests {
@@ -68,7 +74,19 @@ impl Requests {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if waiting.0.len() < WAITING_REQUESTS {
             waiting.add(source, asker, now);
+        } else {
+            self.lose();
         }
+    }
+
+    /// What was counted could not be written down, or not all that came was counted.
+    pub(super) fn lose(&self) {
+        self.has_lost.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether any were lost since this was asked last.
+    pub(super) fn take_lost(&self) -> bool {
+        self.has_lost.swap(false, Ordering::Relaxed)
     }
 
     /// Takes all that wait.
@@ -156,12 +174,37 @@ pub(super) async fn put_copies(
     rows::write(connection, copies, 8, sql, bind).await.map(drop)
 }
 
+/// How often each of these sources was claimed, as far as its copies tell. Of one that they do not
+/// know nothing is told.
+pub(super) async fn claims(
+    connection: &mut AnyConnection,
+    sources: &[ImageReference],
+) -> Result<HashMap<ImageReference, u64>, LedgerError> {
+    let mut known = HashMap::new();
+    for sources in sources.chunks(rows::ROWS_IN_ONE_STATEMENT) {
+        let sql = format!(
+            "SELECT source, MAX(claim) AS claim FROM copies WHERE source IN ({}) GROUP BY source",
+            rows::places(1, sources.len()),
+        );
+        let query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(sources.len() == 1);
+        let query = sources.iter().fold(query, |query, source| query.bind(source.to_string()));
+        for row in query.fetch_all(&mut *connection).await? {
+            let source: String = row.try_get("source")?;
+            let claim: i64 = row.try_get("claim")?;
+            let source = source.parse().map_err(|_| rows::damaged("source", &source))?;
+            known.insert(source, claim.unsigned_abs());
+        }
+    }
+    Ok(known)
+}
+
 /// Takes away a little of what is older than is kept, or more than is kept.
 pub(super) async fn prune(
     connection: &mut AnyConnection,
     now: Timestamp,
 ) -> Result<(), LedgerError> {
-    let oldest = now.as_ms() - i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+    let ms = |time: Duration| i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    let oldest = now.as_ms() - ms(KEPT);
     remember_times(connection, oldest).await?;
     let all = "TRUE";
     let ended = "pods = 0";
@@ -172,6 +215,7 @@ pub(super) async fn prune(
         ("blob_places", "(registry, digest)", "seen_at_ms", all, None),
         ("uses", "(image, namespace, digest)", "last_seen_at_ms", ended, Some(KEPT_USES)),
     ] {
+        let oldest = if table == "uses" { now.as_ms() - ms(USES_KEPT) } else { oldest };
         let before = match kept {
             Some(kept) => {
                 let sql = format!(

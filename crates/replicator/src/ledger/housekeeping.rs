@@ -48,21 +48,23 @@ pub(super) async fn run(
     }
 }
 
-/// Gives a sign of life, and writes down what was counted. Lost where it cannot be written: no
-/// decision hangs on it, and memory has its limit.
+/// Gives a sign of life, and writes down what was counted. Lost where it cannot be written, since
+/// memory has its limit; then that is written down as soon as something can be.
 pub(super) async fn live(shared: &Shared, commands: &mpsc::Sender<Command>) {
+    let has_lost = shared.requests.take_lost();
     let requests = shared.requests.take();
     let places = shared.places.take_new();
-    send(commands, Action::Live { requests, places }).await;
+    if !send(commands, Action::Live { requests, has_lost, places }).await {
+        shared.requests.lose();
+    }
 }
 
-/// Waits for the answer, so that not more than one of them is on its way.
-pub(super) async fn send(commands: &mpsc::Sender<Command>, action: Action) {
+/// Waits for the answer, so that not more than one of them is on its way. Whether it was done; the
+/// writer has logged what went wrong.
+pub(super) async fn send(commands: &mpsc::Sender<Command>, action: Action) -> bool {
     let (reply, answer) = oneshot::channel();
-    if commands.send(Command { action, reply }).await.is_ok() {
-        // The writer has logged what went wrong.
-        let _ = answer.await;
-    }
+    let is_sent = commands.send(Command { action, reply }).await.is_ok();
+    is_sent && matches!(answer.await, Ok(Ok(_)))
 }
 
 /// How long the queue is by the work of all, and where blobs were seen by others.

@@ -15,7 +15,8 @@ use crate::clock::Timestamp;
 /// always find one.
 pub(super) const LOOKS_AT_ONCE: usize = 2;
 
-/// How long a person's question may take, waiting included. A million images are searched in less.
+/// How long a person's question may take, waiting included. A hundred thousand images are searched in
+/// a tenth of it; a ledger for which it is too short answers the rest of what people ask.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Namespaces that are told of one source.

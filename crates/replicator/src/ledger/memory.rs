@@ -67,6 +67,11 @@ impl Memory {
         Some(if is_fresh || !looks() { Recalled::Fresh(record) } else { Recalled::Old(record) })
     }
 
+    /// There is no such record any more.
+    pub(super) fn forget(&self, source: &ImageReference) {
+        self.known.invalidate(source);
+    }
+
     /// Keeps the newer one of what is remembered and `record`, which was so at `now`.
     pub(super) fn remember(&self, record: &Arc<Record>, now: Timestamp) {
         self.known.entry_by_ref(&record.source).and_compute_with(|known| match known {

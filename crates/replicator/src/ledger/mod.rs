@@ -10,6 +10,9 @@
 //!   batch       that transaction
 //!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
+//!     removals                                which repositories nothing is copied into
+//! unused        which replicas nobody has asked for
+//! removal       how replicas are taken away so that nobody is told that they are there
 //! looks         what people ask, past memory
 //!   overview      how things stand
 //!   inventory     every image that ever entered
@@ -42,8 +45,11 @@ pub(crate) mod overview;
 mod places;
 mod queue;
 pub(crate) mod record;
+pub(crate) mod removal;
+mod removals;
 mod rows;
 mod store;
+pub(crate) mod unused;
 mod url;
 pub(crate) mod usage;
 pub(crate) mod uses;
@@ -64,6 +70,7 @@ use gate::Gate;
 use grant::{Finding, Grants, SourceName};
 use latency::Operation;
 use memory::{Memory, Recalled};
+use moments::Moment;
 use record::{Record, Settlement};
 use store::Store;
 use work::{Ask, Asker, Owner, Ticket};
@@ -98,6 +105,10 @@ const DEFAULT_MAX_WAITING: u64 = 100_000;
 /// How long it is believed what a source said of a right, unless set: a right that was taken away
 /// is seen within an hour, and an image in constant use costs two requests an hour.
 const DEFAULT_REMEMBER: Duration = Duration::from_secs(60 * 60);
+
+/// How long after its last sign of life has ended a replicator goes on answering from memory: an
+/// hour less than others remember its name, and until then nothing is deleted.
+const LOST_MS: i64 = batch::SILENT_MS - 60 * 60 * 1000;
 
 /// How the ledger is set up.
 #[derive(Clone, Debug)]
@@ -143,6 +154,8 @@ struct Shared {
     places: Arc<BlobPlaces>,
     work: Notify,
     writable: AtomicBool,
+    /// Until when the last sign of life holds, by this process' clock.
+    signed_until_ms: AtomicI64,
     /// Sources that wait, or will: by what this process did, and by a count now and then.
     waiting: AtomicU64,
     /// By how much the database's clock is ahead of this process'.
@@ -156,8 +169,10 @@ impl Ledger {
         let places = Arc::new(BlobPlaces::default());
         let places_seen = places.read_newest(store.readers()).await?;
         let mut connection = store.begin().await?;
-        if !store.is_shared() {
-            queue::take_back_signs(&mut connection, None).await?;
+        if !store.is_shared() && queue::take_back_signs(&mut connection, None).await? > 0 {
+            // The last process did not end in order, and what it had counted is lost.
+            let now = store.now(&mut connection).await?;
+            moments::put(&mut connection, Moment::RequestsLost, now).await?;
         }
         let waiting = queue::length(&mut connection).await?;
         connection.commit().await?;
@@ -184,6 +199,7 @@ impl Ledger {
             places,
             work: Notify::new(),
             writable: AtomicBool::new(true),
+            signed_until_ms: AtomicI64::new(0),
             waiting: AtomicU64::new(waiting),
             ahead_ms: AtomicI64::new(0),
         });
@@ -213,6 +229,8 @@ impl Ledger {
     ) -> Result<Option<Arc<Record>>, LedgerError> {
         let shared = &self.shared;
         let old = match shared.memory.recall(source, shared.store.local_now()) {
+            // Somebody may have taken it for dead, and deleted what it remembers.
+            Some(_) if self.is_lost() => None,
             Some(Recalled::Fresh(record)) => return Ok(Some(record)),
             Some(Recalled::Old(record)) if !self.is_writable() => return Ok(Some(record)),
             Some(Recalled::Old(record)) => Some(record),
@@ -234,8 +252,9 @@ impl Ledger {
             rows::find(&mut connection, source).await
         };
         let record = self.shared.latency.of(Operation::Read, find).await?.map(Arc::new);
-        if let Some(record) = &record {
-            self.shared.memory.remember(record, self.shared.store.local_now());
+        match &record {
+            Some(record) => self.shared.memory.remember(record, self.shared.store.local_now()),
+            None => self.shared.memory.forget(source),
         }
         Ok(record)
     }
@@ -334,6 +353,14 @@ impl Ledger {
     pub(crate) async fn figures(&self) -> Result<Figures, LedgerError> {
         let mut connection = self.shared.store.readers().acquire().await?;
         queue::figures(&mut connection, self.now()).await
+    }
+
+    /// Whether the database has heard nothing of this process for so long that others may have
+    /// forgotten it.
+    fn is_lost(&self) -> bool {
+        let until_ms = self.shared.signed_until_ms.load(Ordering::Relaxed);
+        let silent_ms = self.shared.store.local_now().as_ms() - until_ms;
+        self.shared.store.is_shared() && until_ms > 0 && silent_ms >= LOST_MS
     }
 
     /// Whether the last change could be written.

@@ -10,6 +10,10 @@ use crate::clock::Timestamp;
 pub(super) enum Moment {
     /// The watch on pods knew all that ran in the cluster.
     PodsKnown,
+    /// Requests were answered and not written down.
+    RequestsLost,
+    /// A scheduled prune ended.
+    Pruned,
 }
 
 impl Moment {
@@ -17,6 +21,8 @@ impl Moment {
     fn as_str(self) -> &'static str {
         match self {
             Self::PodsKnown => "pods-known",
+            Self::RequestsLost => "requests-lost",
+            Self::Pruned => "pruned",
         }
     }
 }

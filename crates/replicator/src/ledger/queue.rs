@@ -84,30 +84,35 @@ pub(super) async fn registries_at_work(
     connection: &mut AnyConnection,
     owner: &Owner,
 ) -> Result<Vec<Registry>, LedgerError> {
-    let sql = "SELECT registry FROM replicas WHERE lease_owner = $1";
+    let sql = "SELECT registry FROM replicas WHERE lease_owner = $1 AND state <> $2";
     let query = sqlx::query_scalar::<Any, String>(sql).bind(owner.as_str().to_owned());
+    // What is about to be deleted is no copy.
+    let query = query.bind(State::Wanted.as_str());
     let names = query.fetch_all(connection).await?;
     Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
 }
 
-/// Gives a sign of life: what `owner` holds is its own until then.
+/// Gives a sign of life: what `owner` holds is its own until then. `lives` is how often it has
+/// written down what it had counted since the last one.
 pub(super) async fn give_sign(
     connection: &mut AnyConnection,
     owner: &Owner,
     until: Timestamp,
+    lives: i64,
 ) -> Result<(), LedgerError> {
-    let sql = "INSERT INTO replicators (id, until_ms) VALUES ($1, $2) \
-         ON CONFLICT (id) DO UPDATE SET until_ms = excluded.until_ms";
-    let query = sqlx::query(sql).bind(owner.as_str().to_owned()).bind(until.as_ms());
+    let sql = "INSERT INTO replicators (id, until_ms, lives) VALUES ($1, $2, $3) \
+         ON CONFLICT (id) DO UPDATE SET until_ms = excluded.until_ms, \
+         lives = replicators.lives + excluded.lives";
+    let query = sqlx::query(sql).bind(owner.as_str().to_owned()).bind(until.as_ms()).bind(lives);
     query.execute(connection).await?;
     Ok(())
 }
 
-/// Takes back signs of life: of `owner`, or of all.
+/// Takes back signs of life: of `owner`, or of all. Returns how many there were.
 pub(super) async fn take_back_signs(
     connection: &mut AnyConnection,
     owner: Option<&Owner>,
-) -> Result<(), LedgerError> {
+) -> Result<u64, LedgerError> {
     let query = match owner {
         Some(owner) => {
             let sql = "DELETE FROM replicators WHERE id = $1";
@@ -115,8 +120,7 @@ pub(super) async fn take_back_signs(
         }
         None => sqlx::query("DELETE FROM replicators"),
     };
-    query.execute(connection).await?;
-    Ok(())
+    Ok(query.execute(connection).await?.rows_affected())
 }
 
 /// Takes back the signs of those who have given none for long, and hold nothing.

@@ -12,6 +12,9 @@
 //!
 //! A replica that is there is looked after by the same claim and settlement, while its state
 //! stays present or stale: it is served all the time. What is due when is its [`Work`].
+//!
+//! One that is to be deleted is *leaving*: wanted under a lease, so that it is not served. Where
+//! nobody asks meanwhile nothing is left of it; else it waits to be copied once that has ended.
 
 use std::time::Duration;
 
@@ -129,6 +132,26 @@ impl Settlement {
     }
 }
 
+/// How a removal ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Removal {
+    /// The replica is not there any more.
+    Gone,
+    /// Nothing was deleted.
+    Kept,
+    /// Something may have been deleted.
+    Unknown,
+}
+
+/// What a removal leaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Left {
+    /// Nothing: the source is as one that nobody ever asked for.
+    Nothing,
+    /// This.
+    Stays(Box<Record>),
+}
+
 /// What is remembered of one source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -173,6 +196,8 @@ pub(crate) enum Demand {
     Again(Priority),
     /// It rests, since another namespace has no right to it; this one may have.
     Instead,
+    /// Its replica is about to be deleted.
+    Meanwhile,
 }
 
 impl Record {
@@ -193,7 +218,8 @@ impl Record {
             claims: 0,
             checked_at: None,
             changed_at: now,
-            revision: 1,
+            // What was forgotten and comes again is newer than what anybody remembers of it.
+            revision: now.as_ms().unsigned_abs(),
         }
     }
 
@@ -204,6 +230,9 @@ impl Record {
         namespace: &Namespace,
         now: Timestamp,
     ) -> Option<Demand> {
+        if self.is_leaving() {
+            return Some(Demand::Meanwhile);
+        }
         if self.target != wish.target {
             return (!matches!(self.work, Work::Leased { .. })).then_some(Demand::Anew);
         }
@@ -254,6 +283,16 @@ impl Record {
                 let (work, namespace) = (Work::Waiting { turn, since: now }, ask.asker.namespace);
                 Self { work, priority, namespace, ..self }
             }
+            // It may be deleted at this moment: it is copied once that has ended.
+            Some(Demand::Meanwhile) => Self {
+                target: ask.wish.target,
+                state: State::Copying,
+                priority: ask.wish.priority,
+                namespace: ask.asker.namespace,
+                checked_at: None,
+                changed_at: now,
+                ..self
+            },
             // What the other one was told is not what this one is to hear.
             Some(Demand::Instead) => Self {
                 state: State::Wanted,
@@ -346,16 +385,60 @@ impl Record {
         Some(Self { changed_at: now, ..record }.changed())
     }
 
+    /// Whether its replica is about to be deleted, and nobody has asked for it since. That is a
+    /// lease on what is only wanted: claims make of that something that is copied.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.state == State::Wanted && matches!(self.work, Work::Leased { .. })
+    }
+
+    /// Its replica is to be deleted: from now on it is not told to be there. None where it waits,
+    /// or is worked on.
+    pub(crate) fn retire(self, owner: Owner, now: Timestamp) -> Option<Self> {
+        matches!(self.work, Work::Idle | Work::Later(_)).then(|| {
+            let work = Work::Leased { owner, since: now };
+            let (state, claims) = (State::Wanted, self.claims + 1);
+            Self { state, changed_at: now, work, claims, ..self }.changed()
+        })
+    }
+
+    /// A removal ended. None where `ticket` is not that of the claim in force. What was asked for
+    /// meanwhile waits at `turn`, and so does what nobody can tell of.
+    pub(crate) fn end_removal(
+        self,
+        ticket: &Ticket,
+        removal: Removal,
+        turn: i64,
+        now: Timestamp,
+    ) -> Option<Left> {
+        if self.ticket().as_ref() != Some(ticket) {
+            return None;
+        }
+        let record = match (removal, self.is_leaving(), self.checked_at) {
+            (Removal::Gone, true, _) => return Some(Left::Nothing),
+            (Removal::Gone, false, _) => Self { digest: None, size_bytes: None, ..self },
+            (Removal::Kept, true, Some(_)) => {
+                let is_stale = self.failure.is_some();
+                let state = if is_stale { State::Stale } else { State::Present };
+                let record = Self { state, changed_at: now, work: Work::Idle, ..self };
+                return Some(Left::Stays(Box::new(record.changed())));
+            }
+            (Removal::Kept | Removal::Unknown, ..) => self,
+        };
+        record.hand_back(turn, now).map(Box::new).map(Left::Stays)
+    }
+
     /// Nobody works on it any more, and how far it came is not known: it waits again, at `turn`.
     /// None where nobody did.
     pub(crate) fn hand_back(self, turn: i64, now: Timestamp) -> Option<Self> {
+        // Of what was leaving nobody knows whether it is there.
+        let checked_at = self.checked_at.filter(|_| !self.is_leaving());
         let (state, changed_at) = match self.state {
             State::Copying => (State::Wanted, now),
             state => (state, self.changed_at),
         };
         matches!(self.work, Work::Leased { .. }).then(|| {
             let work = Work::Waiting { turn, since: now };
-            Self { state, changed_at, work, ..self }.changed()
+            Self { state, changed_at, checked_at, work, ..self }.changed()
         })
     }
 

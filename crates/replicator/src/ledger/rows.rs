@@ -76,10 +76,12 @@ pub(super) async fn find_all(
     Ok(records)
 }
 
-/// The record that a worker takes next, of none of the registries `left_out` if there are any.
+/// The record that a worker takes next, of none of the registries `left_out` if there are any,
+/// and into none of the repositories `held`.
 pub(super) async fn next(
     connection: &mut AnyConnection,
     left_out: &[&Registry],
+    held: &[String],
     lock: &str,
 ) -> Result<Option<Record>, LedgerError> {
     let mut condition = "WHERE turn IS NOT NULL ".to_owned();
@@ -95,10 +97,17 @@ pub(super) async fn next(
         let ahead = ahead.join(" UNION ALL ");
         condition += &format!("AND source IN ({ahead}) AND registry NOT IN ({places}) ");
     }
+    for number in (left_out.len() + 1..).take(held.len()) {
+        let is_into = is_in_repository(number);
+        condition += &format!("AND NOT {is_into} ");
+    }
     condition += &format!("{ORDER} LIMIT 1{lock}");
-    let mut query = select(&condition, true);
+    let mut query = select(&condition, held.is_empty());
     for registry in left_out {
         query = query.bind(registry.to_string());
+    }
+    for repository in held {
+        query = query.bind(repository.clone());
     }
     query.fetch_optional(connection).await?.map(|row| read(&row)).transpose()
 }
@@ -129,6 +138,48 @@ pub(super) async fn abandoned(
     );
     let query = select(&condition, true).bind(owner.as_str().to_owned()).bind(now.as_ms());
     read_all(query, connection).await
+}
+
+/// Records whose replica is about to be deleted, and that nobody has asked for since.
+pub(super) async fn leaving(connection: &mut AnyConnection) -> Result<Vec<Record>, LedgerError> {
+    let query = select("WHERE lease_owner IS NOT NULL AND state = $1", true);
+    read_all(query.bind(State::Wanted.as_str()), connection).await
+}
+
+/// Whether anybody copies into the repository of that name.
+pub(super) async fn is_copied_into(
+    connection: &mut AnyConnection,
+    repository: &str,
+) -> Result<bool, LedgerError> {
+    let is_into = is_in_repository(2);
+    let condition = format!("WHERE lease_owner IS NOT NULL AND state <> $1 AND {is_into} LIMIT 1");
+    let query = select(&condition, true).bind(State::Wanted.as_str()).bind(repository.to_owned());
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// That a record's target is in the repository whose name is parameter `number`.
+fn is_in_repository(number: usize) -> String {
+    format!(
+        "SUBSTR(target, 1, LENGTH(CAST(${number} AS TEXT)) + 1) IN (CAST(${number} AS TEXT) || ':', CAST(${number} AS TEXT) || '@')"
+    )
+}
+
+/// Forgets records, and what is kept beside them.
+pub(super) async fn forget(
+    connection: &mut AnyConnection,
+    sources: &[ImageReference],
+) -> Result<(), LedgerError> {
+    for sources in sources.chunks(ROWS_IN_ONE_STATEMENT) {
+        for table in ["replicas", "contents", "requests", "requests_before"] {
+            let places = places(1, sources.len());
+            let sql = format!("DELETE FROM {table} WHERE source IN ({places})");
+            let query = sqlx::query::<Any>(AssertSqlSafe(sql)).persistent(sources.len() == 1);
+            let bind =
+                |query: Query<'static>, source: &ImageReference| query.bind(source.to_string());
+            sources.iter().fold(query, bind).execute(&mut *connection).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Records that are leased to `owner`.
@@ -181,6 +232,11 @@ pub(super) async fn write<T>(
         written += query.execute(&mut *connection).await?.rows_affected();
     }
     Ok(written)
+}
+
+/// The columns of a record, for a statement that has more.
+pub(super) fn columns() -> String {
+    COLUMNS.join(", ")
 }
 
 fn select<'q>(condition: &str, is_constant: bool) -> Query<'q> {
@@ -249,7 +305,7 @@ async fn read_all(
     query.fetch_all(connection).await?.iter().map(read).collect()
 }
 
-fn read(row: &AnyRow) -> Result<Record, LedgerError> {
+pub(super) fn read(row: &AnyRow) -> Result<Record, LedgerError> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let number = |column: &str| row.try_get::<i64, _>(column);
     let time = |column: &str| {

@@ -122,7 +122,15 @@ impl Store {
         }
     }
 
-    /// The same, passing over rows that somebody else is about to change.
+    /// What a SELECT ends with whose rows must stay as they are until the transaction ends.
+    pub(super) fn for_share(&self) -> &'static str {
+        match self.engine {
+            Engine::Sqlite => "",
+            Engine::Postgres => " FOR SHARE",
+        }
+    }
+
+    /// As [`Store::for_update`], passing over rows that somebody else is about to change.
     pub(super) fn for_update_skip_locked(&self) -> &'static str {
         match self.engine {
             Engine::Sqlite => "",

@@ -169,6 +169,11 @@ impl Fixture {
     }
 }
 
+/// A sign of life, as housekeeping gives one now and then.
+pub(crate) async fn live(ledger: &Ledger) {
+    housekeeping::live(&ledger.shared, &ledger.commands).await;
+}
+
 /// Claims what comes first, and settles it.
 pub(crate) async fn work_once(ledger: &Ledger, settlement: Settlement) -> Arc<Record> {
     let claimed = ledger.claim(usize::MAX).await.unwrap().unwrap();

@@ -7,6 +7,7 @@ mod inventory;
 mod outage;
 mod queue;
 mod random;
+mod removal;
 mod replicators;
 mod upgrade;
 mod uses;

@@ -9,7 +9,6 @@ use protocol::{Digest, ImageReference, Namespace};
 use sqlx::{Any, AnyConnection, AnyPool, Row};
 
 use super::batch::Action;
-use super::moments::{self, Moment};
 use super::rows::{self, Query, clamp};
 use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;
@@ -82,12 +81,6 @@ impl Ledger {
         }
         // The picture is whole with the last change, not before.
         self.change(Action::See { changes, known_until }).await.map(drop)
-    }
-
-    /// Until when the picture of what runs in the cluster is whole; None where it never was.
-    pub(crate) async fn known_until(&self) -> Result<Option<Timestamp>, LedgerError> {
-        let mut connection = self.shared.store.readers().acquire().await?;
-        moments::find(&mut connection, Moment::PodsKnown).await
     }
 
     /// In what `running` differs from what is written down of those namespaces.

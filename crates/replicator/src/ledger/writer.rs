@@ -37,9 +37,17 @@ pub(super) async fn run(
         let (actions, replies): (Vec<_>, Vec<_>) =
             batch.drain(..).map(|command| (command.action, command.reply)).unzip();
         terms.room = terms.max_waiting.saturating_sub(shared.waiting.load(Ordering::Relaxed));
+        let begun = shared.store.local_now();
         let written = write(&shared, &terms, &actions);
         match shared.latency.of(Operation::Write, written).await {
-            Ok(done) => publish(&shared, &mut terms, &actions, done, replies),
+            Ok(done) => {
+                if let Some(until) = done.signed_until {
+                    // By this process' clock, and not later than by the database's.
+                    let until = begun + (until - done.now);
+                    shared.signed_until_ms.store(until.as_ms(), Ordering::Relaxed);
+                }
+                publish(&shared, &mut terms, &actions, done, replies);
+            }
             Err(error) => {
                 if shared.writable.swap(false, Ordering::Relaxed) {
                     tracing::error!(%error, "the ledger cannot be written: what is remembered is answered, the rest refused");
@@ -73,8 +81,10 @@ fn publish(
     replies: Vec<oneshot::Sender<Reply>>,
 ) {
     // Reading alone says nothing of a full disk.
-    let has_written =
-        !done.changed.is_empty() || !done.learned.is_empty() || done.signed_until.is_some();
+    let has_written = !done.changed.is_empty()
+        || !done.forgotten.is_empty()
+        || !done.learned.is_empty()
+        || done.signed_until.is_some();
     if has_written && !shared.writable.swap(true, Ordering::Relaxed) {
         tracing::info!("the ledger can be written again");
     }
@@ -89,6 +99,7 @@ fn publish(
     }
     terms.signed_until = done.signed_until.unwrap_or(terms.signed_until);
     done.learned.iter().for_each(|source| shared.grants.forget(source));
+    done.forgotten.iter().for_each(|source| shared.memory.forget(source));
     for record in &done.changed {
         shared.memory.remember(record, now);
     }
@@ -102,11 +113,11 @@ fn publish(
                 shared.memory.remember(record, now);
                 None
             }
-            (Action::Settle { ticket, .. }, _) => {
+            (Action::Settle { ticket, .. } | Action::EndRemoval { ticket, .. }, _) => {
                 terms.held.remove(&(ticket.source.clone(), ticket.claim));
                 None
             }
-            (Action::Claim { .. }, Ok(Some(record))) => {
+            (Action::Claim { .. } | Action::Retire { .. }, Ok(Some(record))) => {
                 Some((record.source.clone(), record.claims))
             }
             _ => None,

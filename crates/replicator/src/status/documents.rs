@@ -391,6 +391,95 @@ pub(crate) struct PrewarmedImage {
     pub(crate) error: Option<ErrorBody>,
 }
 
+/// What would be taken away, since nobody uses it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PrunePlan {
+    /// When, by the ledger's time.
+    pub(crate) now_ms: i64,
+    /// How long nobody has used what is unused.
+    pub(crate) unused_for_s: u64,
+    /// Why nothing would be taken away at this moment, and what to do about it.
+    pub(crate) refused: Option<String>,
+    /// How often it is done by itself.
+    pub(crate) every_s: Option<u64>,
+    /// How many images nobody uses.
+    pub(crate) images: u64,
+    /// By how many references they were asked for.
+    pub(crate) sources: u64,
+    /// Of all of them. What they share with others, or with each other, stays or counts once, so
+    /// less gets free.
+    pub(crate) size_bytes: u64,
+    /// The first thousand of these images.
+    pub(crate) unused: Vec<Unused>,
+    /// How many sources nobody has asked for, and stay all the same.
+    pub(crate) kept_count: u64,
+    /// The first thousand of these.
+    pub(crate) kept: Vec<Kept>,
+    /// The run that is under way in the replicator that answers, or was at last.
+    pub(crate) run: Option<PruneRun>,
+}
+
+/// An image that nobody uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unused {
+    /// The references by which it was asked for.
+    pub(crate) sources: Vec<ImageReference>,
+    /// Where it is; null where nothing of it was ever copied.
+    pub(crate) repository: Option<String>,
+    /// Of its manifest.
+    pub(crate) digest: Option<Digest>,
+    /// Of all that it is made of.
+    pub(crate) size_bytes: Option<u64>,
+    /// When it was asked for at last.
+    pub(crate) last_asked_ms: Option<i64>,
+    /// When a pod was seen to run it at last.
+    pub(crate) last_run_ms: Option<i64>,
+}
+
+/// An image that nobody has asked for, and that stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    /// The image.
+    pub(crate) source: ImageReference,
+    /// Why, for people.
+    pub(crate) reason: String,
+}
+
+/// A run that takes away what nobody uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PruneRun {
+    /// When it began.
+    pub(crate) began_at_ms: Option<i64>,
+    /// When it ended; null while it is under way.
+    pub(crate) ended_at_ms: Option<i64>,
+    /// Sources that were forgotten, with their replicas.
+    pub(crate) removed: u64,
+    /// Sources that stayed, since they are in use after all.
+    pub(crate) kept: u64,
+    /// Manifests that were deleted.
+    pub(crate) manifests: u64,
+    /// Why it ended early, or what it could not do in some repository.
+    pub(crate) error: Option<String>,
+}
+
+/// The wish to have taken away what nobody uses.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Prune {
+    /// How long nobody must have used it; null for what the configuration says.
+    #[serde(default)]
+    pub(crate) unused_for_s: Option<u64>,
+}
+
+/// That it has begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PruneBegun {
+    /// How long nobody must have used what goes.
+    pub(crate) unused_for_s: u64,
+    /// What tells how far it is.
+    pub(crate) follow: String,
+}
+
 /// Why a request was not answered as it was meant.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ErrorBody {

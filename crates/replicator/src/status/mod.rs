@@ -4,7 +4,8 @@
 //! - [`documents`]: what the API says;
 //! - [`api`], [`csv`]: its routes; [`answer`]: their form; [`token`]: who may do more than look;
 //! - [`overview`]: how things stand; [`feed`]: the same as it changes;
-//! - [`page`], [`live`]: as HTML; [`words`]: figures as people read them.
+//! - [`page`], [`live`]: as HTML; [`words`]: figures as people read them;
+//! - [`prune`]: what nobody uses.
 
 mod answer;
 mod api;
@@ -14,6 +15,7 @@ pub(crate) mod feed;
 mod live;
 mod overview;
 mod page;
+mod prune;
 #[cfg(test)]
 mod testing;
 pub(crate) mod token;
@@ -38,6 +40,7 @@ use crate::front::api::Api;
 use crate::front::tls::Certificate;
 use crate::ledger::Ledger;
 use crate::metrics::{Metrics, Moment};
+use crate::retention::{Pruner, Schedule};
 use crate::watch::{Held, Troubles};
 use feed::Feed;
 use token::Keeper;
@@ -72,6 +75,10 @@ pub(crate) struct Status {
     pub(crate) feed: Feed,
     /// Knows who may do more than look.
     pub(crate) keeper: Keeper,
+    /// Takes replicas away that nobody uses.
+    pub(crate) pruner: Pruner,
+    /// When it does so by itself.
+    pub(crate) retention: Schedule,
     /// Cancelled once the process has been told to end.
     pub(crate) draining: CancellationToken,
 }
@@ -104,6 +111,7 @@ impl Status {
             .route("/api/v1/image", get(api::image))
             .route("/api/v1/retry", post(api::retry))
             .route("/api/v1/prewarm", post(api::prewarm))
+            .route("/api/v1/prune", get(prune::look).post(prune::begin))
             .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
             .layer(map_response(secured))
             .with_state(self)

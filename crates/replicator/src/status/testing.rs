@@ -19,6 +19,7 @@ use crate::front::testing::{api, tls};
 use crate::ledger::Ledger;
 use crate::ledger::record::State;
 use crate::metrics::Metrics;
+use crate::retention::{Schedule, UnusedFor};
 use crate::rules::Rules;
 use crate::watch::{Held, Watcher};
 
@@ -59,6 +60,8 @@ pub(super) fn status(
         front: api(ledger, "registry.corp", rules),
         feed: Feed::new(stop.clone()),
         keeper,
+        pruner: crate::retention::testing::pruner(ledger),
+        retention: Schedule { unused_for: UnusedFor::default(), every: None },
         ledger: ledger.clone(),
         metrics: Metrics::default(),
         client: Client::new(ClientConfig::default()).unwrap(),

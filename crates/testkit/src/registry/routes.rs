@@ -75,6 +75,9 @@ pub(super) async fn route(
     let scope = match (request.kind, reads) {
         (Kind::Ping | Kind::Other, _) => String::new(),
         (_, true) => format!("repository:{}:pull", target.repository),
+        (Kind::Manifest, false) if request.method == Method::DELETE => {
+            format!("repository:{}:pull,delete", target.repository)
+        }
         (_, false) => format!("repository:{}:pull,push", target.repository),
     };
     if let Some(challenge) = shared.access.challenge(&shared.url(), authorization, &scope) {
@@ -83,6 +86,7 @@ pub(super) async fn route(
     match (request.kind, &request.method) {
         (Kind::Ping, _) => Ok(Reply::new(200, "{}")),
         (Kind::Manifest, &Method::PUT) => put_manifest(shared, &target, faults, body).await,
+        (Kind::Manifest, &Method::DELETE) => Ok(delete_manifest(shared, &target)),
         (Kind::Manifest, _) => Ok(manifest(shared, &target)),
         (Kind::Tags, _) => Ok(tags(shared, &target)),
         (Kind::Referrers, _) if shared.has_referrers => Ok(referrers(shared, &target)),
@@ -152,6 +156,20 @@ async fn put_manifest(
         Some(subject) => reply.with("oci-subject", subject),
         None => reply,
     })
+}
+
+/// By digest alone, with all tags that name it.
+fn delete_manifest(shared: &Shared, target: &Target) -> Reply {
+    let mut store = shared.store.lock().unwrap();
+    let repository = store.repository(&target.repository);
+    let Ok(digest) = target.last.parse::<Digest>() else {
+        return Reply::error(400, "DIGEST_INVALID");
+    };
+    repository.tags.retain(|_, named| *named != digest);
+    match repository.manifests.remove(&digest) {
+        Some(_) => Reply::new(202, ""),
+        None => Reply::error(404, "MANIFEST_UNKNOWN"),
+    }
 }
 
 /// All tags at once, of a repository that has any.

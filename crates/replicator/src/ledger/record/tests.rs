@@ -52,7 +52,7 @@ fn a_wanted_source_is_copied_and_present() {
     let record = present();
     assert_eq!((record.state, &record.work), (State::Present, &Work::Idle));
     assert_eq!((record.size_bytes, record.checked_at), (Some(42), Some(NOW)));
-    assert_eq!((record.claims, record.revision), (1, 3));
+    assert_eq!((record.claims, record.revision - wanted().revision), (1, 2));
     assert_eq!(record.claim(owner(), NOW), None);
 }
 
@@ -224,6 +224,8 @@ enum Move {
     Join,
     Claim,
     Settle(Settlement),
+    Retire,
+    EndRemoval(Removal),
     Expire,
     Wait(u64),
 }
@@ -243,6 +245,10 @@ fn any_move() -> impl Strategy<Value = Move> {
         Just(Move::Settle(refused())),
         Just(Move::Settle(denied())),
         Just(Move::Settle(Settlement::HandedBack)),
+        Just(Move::Retire),
+        Just(Move::EndRemoval(Removal::Gone)),
+        Just(Move::EndRemoval(Removal::Kept)),
+        Just(Move::EndRemoval(Removal::Unknown)),
         Just(Move::Expire),
         (0..4_000_000u64).prop_map(Move::Wait),
     ]
@@ -253,7 +259,8 @@ fn is_legal(record: &Record) -> bool {
     let will_be_tried = record.work.is_ahead();
     let is_running = matches!(record.work, Work::Leased { .. });
     match record.state {
-        State::Wanted => matches!(record.work, Work::Waiting { .. }),
+        // Under a lease it is leaving.
+        State::Wanted => matches!(record.work, Work::Waiting { .. } | Work::Leased { .. }),
         State::Copying => is_running,
         State::Present => {
             record.digest.is_some() && record.checked_at.is_some() && record.failure.is_none()
@@ -264,6 +271,11 @@ fn is_legal(record: &Record) -> bool {
     }
 }
 
+/// What was forgotten is asked for once more.
+fn wanted_again(record: &Record, now: Timestamp) -> Record {
+    Record { claims: record.claims, ..Record::wanted(ask("1.27"), 1, now) }
+}
+
 proptest! {
     /// No order of events makes an illegal record; each change is seen by its revision; and
     /// whoever claimed something knows by its ticket whether it is still its own.
@@ -272,8 +284,11 @@ proptest! {
         let mut now = NOW;
         let mut record = wanted();
         let mut ticket = None;
+        // Whether what it is worked on for is a removal.
+        let mut leaves = false;
         for step in moves {
             let before = record.clone();
+            leaves &= ticket.is_some();
             record = match step {
                 Move::Want(ask) => record.want(*ask, 1, now),
                 Move::Join => record.clone().join(1, now).unwrap_or(record),
@@ -285,13 +300,44 @@ proptest! {
                     }
                     None => record,
                 },
-                Move::Settle(settlement) => match ticket.take() {
+                Move::Settle(settlement) => match ticket.take_if(|_| !leaves) {
                     Some(ticket) => record.settle(&ticket, settlement, 1, now).unwrap(),
+                    None => record,
+                },
+                Move::Retire => match record.clone().retire(owner(), now) {
+                    Some(record) => {
+                        prop_assert_eq!(&ticket, &None, "taken from who works on it");
+                        prop_assert!(record.is_leaving() && !record.state.is_there());
+                        leaves = true;
+                        ticket = record.ticket();
+                        record
+                    }
+                    None => record,
+                },
+                Move::EndRemoval(removal) => match ticket.take_if(|_| leaves) {
+                    Some(ticket) => {
+                        let was_wanted = !record.is_leaving();
+                        let was_there = record.checked_at.is_some();
+                        match record.clone().end_removal(&ticket, removal, 1, now).unwrap() {
+                            Left::Nothing => {
+                                prop_assert!(removal == Removal::Gone && !was_wanted);
+                                Record { revision: record.revision + 1, ..wanted_again(&record, now) }
+                            }
+                            Left::Stays(left) => {
+                                let may_serve = removal == Removal::Kept && was_there && !was_wanted;
+                                prop_assert_eq!(left.state.is_there(), may_serve);
+                                prop_assert!(may_serve || left.work.is_ahead());
+                                *left
+                            }
+                        }
+                    }
                     None => record,
                 },
                 Move::Expire => {
                     if let Some(lost) = ticket.take() {
+                        let was_leaving = record.is_leaving();
                         record = record.hand_back(1, now).unwrap();
+                        prop_assert!(!was_leaving || record.checked_at.is_none());
                         prop_assert_eq!(record.clone().settle(&lost, copied(), 1, now), None);
                     }
                     record

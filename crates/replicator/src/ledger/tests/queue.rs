@@ -65,9 +65,11 @@ async fn case_14_a_burst_for_one_image_is_one_copy(store: &Fixture) {
         let ledger = ledger.clone();
         tokio::spawn(async move { ledger.want(ask("1")).await.unwrap() })
     });
+    let mut revisions = HashSet::new();
     for asked in asked.collect::<Vec<_>>() {
-        assert_eq!(asked.await.unwrap().revision, 1);
+        revisions.insert(asked.await.unwrap().revision);
     }
+    assert_eq!(revisions.len(), 1);
     let claims = (0..8).map(|_| {
         let ledger = ledger.clone();
         tokio::spawn(async move { ledger.claim(usize::MAX).await.unwrap() })
