@@ -52,6 +52,9 @@ token: {{ include "image-replicator.folder" . }}/status-token
 {{- with .Values.tenancy.secretNamespaces -}}
   {{- $_ := set $config "tenancy" (dict "secret_namespaces" .) -}}
 {{- end -}}
+{{- if .Values.inventory.watchPods -}}
+  {{- $_ := set $config "inventory" (dict "watch_pods" true) -}}
+{{- end -}}
 {{- $receivers := list -}}
 {{- range .Values.notifications -}}
   {{- $receiver := deepCopy . -}}

@@ -40,9 +40,14 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%v" (include "image-replicator.host" .) .Values.front.port -}}
 {{- end -}}
 
+{{/* Of what is in no namespace: releases of the same name must not share it. */}}
+{{- define "image-replicator.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "image-replicator.fullname" .) -}}
+{{- end -}}
+
 {{/* "true" where the replicator asks the API server, and so needs a token. */}}
 {{- define "image-replicator.asksCluster" -}}
-{{- not (empty .Values.tenancy.secretNamespaces) -}}
+{{- or .Values.inventory.watchPods (not (empty .Values.tenancy.secretNamespaces)) -}}
 {{- end -}}
 
 {{- define "image-replicator.tlsSecret" -}}

@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) tenants: Tenants,
     /// Where to send what their pull secrets are.
     pub(crate) feeds: Feeds,
+    /// Whether it is watched which pods run.
+    pub(crate) watch_pods: bool,
     /// Credentials by name.
     pub(crate) keyring: Keyring,
     /// Who is told how copies ended.
@@ -153,6 +155,8 @@ struct File {
     credentials: BTreeMap<Label, PathBuf>,
     #[serde(default)]
     tenancy: TenancyFile,
+    #[serde(default)]
+    inventory: InventoryFile,
     rules: Vec<RuleFile>,
     #[serde(default)]
     rights: RightsFile,
@@ -239,6 +243,13 @@ struct RightsFile {
 struct TenancyFile {
     #[serde(default)]
     secret_namespaces: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InventoryFile {
+    #[serde(default)]
+    watch_pods: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -332,6 +343,7 @@ impl Config {
             rules,
             tenants,
             feeds,
+            watch_pods: file.inventory.watch_pods,
             keyring,
             receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
             retention: file.retention.schedule()?,

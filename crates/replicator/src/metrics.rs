@@ -4,10 +4,10 @@
 //! What happens is counted here when it happens; how things stand is put together anew for each
 //! scrape, in [`moment`].
 
+mod cluster;
 mod files;
 mod moment;
 mod notifications;
-mod tenants;
 
 use std::fmt;
 use std::sync::Arc;
@@ -23,10 +23,10 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use protocol::Side;
 
+use cluster::ClusterMetrics;
 use files::FileMetrics;
 pub(crate) use moment::Moment;
 use notifications::NotificationMetrics;
-use tenants::TenantMetrics;
 
 /// What each name begins with.
 const PREFIX: &str = "image_replicator";
@@ -53,7 +53,7 @@ struct Shared {
     pruned_manifests: Counter,
     prune_failures: Counter,
     files: FileMetrics,
-    tenants: TenantMetrics,
+    cluster: ClusterMetrics,
     notifications: NotificationMetrics,
 }
 
@@ -164,8 +164,8 @@ impl Default for Metrics {
         );
         let files = FileMetrics::default();
         files.register(&mut registry);
-        let tenants = TenantMetrics::default();
-        tenants.register(&mut registry);
+        let cluster = ClusterMetrics::default();
+        cluster.register(&mut registry);
         let notifications = NotificationMetrics::default();
         notifications.register(&mut registry);
         let shared = Shared {
@@ -184,7 +184,7 @@ impl Default for Metrics {
             pruned_manifests,
             prune_failures,
             files,
-            tenants,
+            cluster,
             notifications,
         };
         Self { shared: Arc::new(shared) }
@@ -208,9 +208,9 @@ impl Metrics {
         &self.shared.files
     }
 
-    /// What is counted of namespaces whose pull secrets are watched.
-    pub(crate) fn tenants(&self) -> &TenantMetrics {
-        &self.shared.tenants
+    /// What is counted of the watches at the Kubernetes API.
+    pub(crate) fn cluster(&self) -> &ClusterMetrics {
+        &self.shared.cluster
     }
 
     /// What is counted of notifications.

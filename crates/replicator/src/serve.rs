@@ -20,8 +20,7 @@ use crate::ending::Observers;
 use crate::front::api::Api;
 use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
-use crate::kube::secrets::SecretWatch;
-use crate::kube::{self, ConnectError};
+use crate::kube::{Cluster, ConnectError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -106,11 +105,13 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     };
     let retention = config.retention.run(pruner.clone(), stop.claiming.clone());
     let retention = tokio::spawn(retention);
-    if !config.tenants.is_empty() {
-        let (client, metrics) = (kube::connect().await?, metrics.clone());
-        let watch =
-            SecretWatch { client, metrics, troubles: troubles.clone(), clock: Clock::system() };
-        tokio::spawn(watch.run(config.feeds, stop_listening.clone()));
+    if config.watch_pods || !config.tenants.is_empty() {
+        let cluster = Cluster::connect(metrics.clone(), troubles.clone()).await?;
+        if config.watch_pods {
+            let cluster = cluster.clone();
+            tokio::spawn(cluster.watch_pods(ledger.clone(), stop_listening.clone()));
+        }
+        tokio::spawn(cluster.watch_secrets(config.feeds, stop_listening.clone()));
     }
     let (tenants, stop_workers) = (config.tenants, stop.clone());
     let mut workers = tokio::spawn(async move {
@@ -209,8 +210,8 @@ pub(crate) enum ServeError {
         /// What the system says.
         error: std::io::Error,
     },
-    /// The cluster cannot be asked for pull secrets.
-    #[error("tenancy.secret_namespaces: {0}")]
+    /// The cluster cannot be asked for what the configuration wants of it.
+    #[error("tenancy.secret_namespaces, inventory.watch_pods: {0}")]
     Kube(#[from] ConnectError),
     /// An address is in use, or not ours.
     #[error("cannot listen on {address}: {error}")]

@@ -47,6 +47,8 @@ credentials:
   hub: DIR/helpers.json
 tenancy:
   secret_namespaces: [shop, team-a]
+inventory:
+  watch_pods: true
 rules:
   - name: theirs
     sources: vault.corp/**
@@ -129,6 +131,7 @@ fn a_whole_configuration_is_read() {
     assert!(matches!(&hub.reader, Reader::Named(hub) if hub.name().as_str() == "hub"));
     let theirs = terms(&config, "shop", "vault.corp/app:1");
     assert!(matches!(&theirs.reader, Reader::Namespace(tenants) if tenants.have(&shop)));
+    assert!(config.watch_pods);
     assert_eq!(config.feeds.into_keys().collect::<Vec<_>>(), [shop, team_a]);
     let target_credentials = &config.registries.target_credentials;
     assert_eq!(name_of(target_credentials), Some("push".to_owned()));
@@ -170,6 +173,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(all.check.max_age(), Some(Duration::from_secs(3_600)));
     assert!(matches!(all.reader, Reader::Nobody));
     assert!(config.registries.target_credentials.is_none() && config.tenants.is_empty());
+    assert!(!config.watch_pods);
     assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
     assert!(config.receivers.is_empty());

@@ -18,12 +18,19 @@ const WATCH_S: u32 = 30;
 /// How long the API server may say nothing: longer than a watch lasts.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(WATCH_S as u64 + 10);
 
+/// How long it may stay unnoticed that nothing is heard any more: until a watch on a connection that
+/// died is over (35 s), after a pause, another one does not begin (50 s), which is an error then.
+pub(super) const UNNOTICED_MS: i64 = 120_000;
+
 /// The first pause after an error, and the longest one: right after a hiccup it works again, and a
 /// cluster in trouble is not made worse.
 const PAUSES: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(30)];
 
 /// The most that is told of what the API server says.
 const MAX_TOLD_CHARS: usize = 300;
+
+/// What is told of an answer that is none.
+const UNREADABLE: &str = "the API server's answer cannot be read";
 
 /// Why objects are not followed at present: another try is made after a pause.
 #[derive(Debug)]
@@ -125,7 +132,11 @@ fn is_gone(status: &Status) -> bool {
 }
 
 fn answer(status: &Status) -> String {
-    format!("the API server answers {}: {}", status.code, shortened(&status.message))
+    match status.code {
+        // The client takes what it cannot read for an answer without a code.
+        0 => UNREADABLE.to_owned(),
+        code => format!("the API server answers {code}: {}", shortened(&status.message)),
+    }
 }
 
 fn failure(error: &Error) -> String {
@@ -141,9 +152,7 @@ fn failure(error: &Error) -> String {
             shortened(&told)
         }
         Error::Auth(error) => shortened(&format!("the API server cannot be asked: {error}")),
-        Error::SerdeError(_) | Error::FromUtf8(_) => {
-            "the API server's answer cannot be read".to_owned()
-        }
+        Error::SerdeError(_) | Error::FromUtf8(_) => UNREADABLE.to_owned(),
         _ => "the API server's answer ends early".to_owned(),
     }
 }

@@ -6,20 +6,20 @@
 use std::pin::pin;
 use std::sync::Arc;
 
+use ::kube::Api;
 use ::kube::runtime::watcher::{Config, Event};
-use ::kube::{Api, Client};
 use futures::StreamExt;
 use protocol::Namespace;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::follow::{FollowError, follow};
+use super::Cluster;
+use super::follow::follow;
 use super::pull_secret::{PullSecret, Shelf, Together};
-use crate::clock::Clock;
+use super::told::Told;
 use crate::metrics::Metrics;
 use crate::tenants::{Feeds, PullSecrets};
-use crate::watch::Troubles;
 
 /// The Secrets that are asked for: no others of the namespace come here.
 const PULL_SECRETS: &str = "type=kubernetes.io/dockerconfigjson";
@@ -27,50 +27,56 @@ const PULL_SECRETS: &str = "type=kubernetes.io/dockerconfigjson";
 /// Secrets that come at once: each may have a mebibyte, most of it of no use here.
 const PAGE: u32 = 8;
 
-/// Watches the pull secrets of namespaces. Cheap to clone.
-#[derive(Clone)]
-pub(crate) struct SecretWatch {
-    /// Asks the API server.
-    pub(crate) client: Client,
-    /// Where it is counted how it goes.
-    pub(crate) metrics: Metrics,
-    /// Where it is told what does not go.
-    pub(crate) troubles: Troubles,
-    /// Since when.
-    pub(crate) clock: Clock,
-}
-
-impl SecretWatch {
+impl Cluster {
     /// Sends what each namespace's pull secrets are to its feed, until `stop`.
-    pub(crate) async fn run(self, feeds: Feeds, stop: CancellationToken) {
+    pub(crate) async fn watch_secrets(self, feeds: Feeds, stop: CancellationToken) {
         let watches = TaskTracker::new();
         for (namespace, feed) in feeds {
-            let (watch, stop) = (self.clone(), stop.clone());
-            watches.spawn(async move {
-                stop.run_until_cancelled(watch.watch(&namespace, &feed)).await;
-            });
+            let (watch, stop) = (Watched::new(&self, namespace, feed), stop.clone());
+            watches.spawn(async move { stop.run_until_cancelled(watch.watch()).await });
         }
         watches.close();
         watches.wait().await;
     }
+}
 
-    async fn watch(&self, namespace: &Namespace, feed: &watch::Sender<Arc<PullSecrets>>) {
-        let mut told = Told::new(self, namespace);
-        loop {
-            // Ends when all have to be listed again.
-            self.watch_from_list(namespace, feed, &mut told).await;
+/// A namespace that is watched.
+struct Watched {
+    api: Api<PullSecret>,
+    metrics: Metrics,
+    namespace: Namespace,
+    feed: watch::Sender<Arc<PullSecrets>>,
+    told: Told,
+    /// What was told of single Secrets.
+    told_of_secrets: Vec<String>,
+}
+
+impl Watched {
+    fn new(cluster: &Cluster, namespace: Namespace, feed: watch::Sender<Arc<PullSecrets>>) -> Self {
+        let Cluster { client, metrics, troubles, clock } = cluster.clone();
+        metrics.cluster().pull_secrets_are_watched(&namespace, false);
+        let key = format!("tenancy.secret_namespaces.{namespace}");
+        let what = format!("the pull secrets of namespace {namespace}");
+        Self {
+            api: Api::namespaced(client, namespace.as_str()),
+            metrics,
+            feed,
+            told: Told::new(key, what, troubles, clock),
+            told_of_secrets: Vec::new(),
+            namespace,
         }
     }
 
-    async fn watch_from_list(
-        &self,
-        namespace: &Namespace,
-        feed: &watch::Sender<Arc<PullSecrets>>,
-        told: &mut Told<'_>,
-    ) {
-        let api: Api<PullSecret> = Api::namespaced(self.client.clone(), namespace.as_str());
+    async fn watch(mut self) {
+        loop {
+            // Ends when all have to be listed again.
+            self.watch_from_list().await;
+        }
+    }
+
+    async fn watch_from_list(&mut self) {
         let config = Config::default().fields(PULL_SECRETS).page_size(PAGE);
-        let mut events = pin!(follow(api, config));
+        let mut events = pin!(follow(self.api.clone(), config));
         let (mut shelf, mut listing) = (Shelf::default(), Shelf::default());
         while let Some(event) = events.next().await {
             match event {
@@ -84,7 +90,8 @@ impl SecretWatch {
                 }
                 Ok(Event::InitDone) => {
                     shelf = std::mem::take(&mut listing);
-                    told.works();
+                    self.told.works();
+                    self.metrics.cluster().pull_secrets_are_watched(&self.namespace, true);
                 }
                 Ok(Event::Apply(secret)) => shelf.put(secret),
                 Ok(Event::Delete(secret)) => {
@@ -93,81 +100,41 @@ impl SecretWatch {
                     }
                 }
                 Err(error) => {
-                    told.fails(&error, feed.borrow().are_read());
+                    let holds = match self.feed.borrow().are_read() {
+                        true => "what was read before is in force",
+                        false => "its private images wait",
+                    };
+                    self.told.fails(&error, holds);
+                    self.metrics.cluster().pull_secrets_are_watched(&self.namespace, false);
                     continue;
                 }
             }
-            let together = shelf.together();
-            told.found(&together);
-            if feed.borrow().version() != together.secrets.version() || !feed.borrow().are_read() {
-                feed.send_replace(Arc::new(together.secrets));
-            }
-        }
-    }
-}
-
-/// What people were told of a namespace, so that they are told what changes.
-struct Told<'a> {
-    watch: &'a SecretWatch,
-    namespace: &'a Namespace,
-    /// By which the trouble goes at `/readyz`.
-    key: String,
-    failure: Option<String>,
-    about_secrets: Vec<String>,
-}
-
-impl<'a> Told<'a> {
-    fn new(watch: &'a SecretWatch, namespace: &'a Namespace) -> Self {
-        watch.metrics.tenants().is_watched(namespace, false);
-        let key = format!("tenancy.secret_namespaces.{namespace}");
-        Self { watch, namespace, key, failure: None, about_secrets: Vec::new() }
-    }
-
-    /// All were listed, and are watched.
-    fn works(&mut self) {
-        let namespace = self.namespace;
-        self.watch.metrics.tenants().is_watched(namespace, true);
-        self.watch.troubles.clear(&self.key);
-        if self.failure.take().is_some() {
-            tracing::info!(%namespace, "pull secrets are watched again");
-        } else {
-            tracing::debug!(%namespace, "pull secrets were listed");
+            self.publish(shelf.together());
         }
     }
 
-    /// They are not watched at present.
-    fn fails(&mut self, error: &FollowError, were_read: bool) {
-        let namespace = self.namespace;
-        let holds = match were_read {
-            true => "what was read before is in force",
-            false => "its private images wait",
-        };
-        let reason = format!("the pull secrets of namespace {namespace} are not watched: {error}");
-        if self.failure.as_ref() == Some(&reason) {
-            return;
-        }
-        tracing::error!(%namespace, %error, "pull secrets are not watched; {holds}");
-        self.watch.metrics.tenants().is_watched(namespace, false);
-        self.watch.troubles.set(&self.key, self.watch.clock.now(), &reason, holds);
-        self.failure = Some(reason);
-    }
-
-    /// This is what they say now.
-    fn found(&mut self, together: &Together) {
-        let namespace = self.namespace;
-        self.watch.metrics.tenants().unusable(namespace, together.unusable.len());
-        let unusable = together.unusable.iter();
+    fn publish(&mut self, together: Together) {
+        let Together { secrets, unusable, behind } = together;
+        self.metrics.cluster().pull_secrets_unusable(&self.namespace, unusable.len());
+        let unusable = unusable.iter();
         let unusable = unusable.map(|(name, why)| format!("'{name}' is not used: {why}"));
-        let behind = together.behind.iter().map(|name| {
+        let behind = behind.iter().map(|name| {
             format!(
                 "'{name}' has an entry that another one has, too, which is first by name and used"
             )
         });
-        let about_secrets: Vec<_> = unusable.chain(behind).collect();
-        for text in about_secrets.iter().filter(|text| !self.about_secrets.contains(text)) {
-            tracing::warn!(%namespace, "the pull secret {text}");
+        let of_secrets: Vec<_> = unusable.chain(behind).collect();
+        for text in of_secrets.iter().filter(|text| !self.told_of_secrets.contains(text)) {
+            tracing::warn!(namespace = %self.namespace, "the pull secret {text}");
         }
-        self.about_secrets = about_secrets;
+        self.told_of_secrets = of_secrets;
+        self.feed.send_if_modified(|held| {
+            let is_new = !held.are_read() || held.version() != secrets.version();
+            if is_new {
+                *held = Arc::new(secrets);
+            }
+            is_new
+        });
     }
 }
 

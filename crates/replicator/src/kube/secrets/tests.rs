@@ -7,9 +7,10 @@ use protocol::ImageReference;
 use testkit::KubeApi;
 
 use super::*;
+use crate::clock::Clock;
 use crate::credentials::Who;
-use crate::kube::client;
 use crate::tenants::Tenants;
+use crate::watch::Troubles;
 
 /// Longer than any wait here takes.
 const HANGS: Duration = Duration::from_secs(60);
@@ -28,15 +29,10 @@ impl World {
         let config = ClientConfig::new(api.url().parse().unwrap());
         let namespaces = ["shop", "team-a"].map(|name| name.parse().unwrap());
         let (tenants, feeds) = Tenants::new(namespaces.to_vec()).unwrap();
-        let watch = SecretWatch {
-            client: client(config).unwrap(),
-            metrics: Metrics::default(),
-            troubles: Troubles::default(),
-            clock: Clock::system(),
-        };
-        let (metrics, troubles) = (watch.metrics.clone(), watch.troubles.clone());
+        let (metrics, troubles) = (Metrics::default(), Troubles::default());
+        let cluster = Cluster::new(config, metrics.clone(), troubles.clone(), Clock::system());
         let stop = CancellationToken::new();
-        tokio::spawn(watch.run(feeds, stop.clone()));
+        tokio::spawn(cluster.unwrap().watch_secrets(feeds, stop.clone()));
         Self { api: api.clone(), tenants, metrics, troubles, stop }
     }
 
