@@ -134,9 +134,8 @@ impl Pods {
     pub(super) fn put(&mut self, pod: &Pod) {
         let uses = if pod.runs() { pod.uses() } else { BTreeSet::new() };
         let key = pod.key();
-        let before = self.by_key.get(&key);
-        let is_same = |before: &Box<[Arc<Use>]>| before.iter().map(|used| &**used).eq(uses.iter());
-        if before.map_or(uses.is_empty(), is_same) {
+        let before = self.by_key.get(&key).map_or(&[][..], |before| before);
+        if before.iter().map(|used| &**used).eq(uses.iter()) {
             return;
         }
         let uses: Box<[_]> = uses.into_iter().map(|used| self.begin(used)).collect();
