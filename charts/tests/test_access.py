@@ -103,6 +103,16 @@ class Network(unittest.TestCase):
                 found = reaches(objects.of("NetworkPolicy"), replicator(objects), target, port, protocol)
                 self.assertEqual(found, may, f"{variant} {target.address}:{port}/{protocol}")
 
+    def test_the_api_server_is_reached_where_the_replicator_asks_it_alone(self):
+        for variant, expected in [("tenancy", True), ("everything-on", True), ("small", False)]:
+            objects = rendered(variant)
+            us, server = replicator(objects), Peer("10.0.255.3")
+            found = reaches(objects.of("NetworkPolicy"), us, server, 6443)
+            self.assertEqual(found, expected, variant)
+        objects = rendered("tenancy")
+        elsewhere = Peer("10.0.254.3")
+        self.assertFalse(reaches(objects.of("NetworkPolicy"), replicator(objects), elsewhere, 6443))
+
     def test_a_metadata_service_is_reached_where_the_values_say_so_and_there_alone(self):
         objects = rendered("credential-helper")
         for address, port, expected in [
@@ -153,15 +163,51 @@ class Network(unittest.TestCase):
 
 
 class Cluster(unittest.TestCase):
-    def test_nobody_gets_a_right_and_no_pod_a_token(self):
+    def test_nobody_gets_a_right_or_a_token_that_the_values_do_not_give(self):
         for variant in variants():
             objects = rendered(variant)
+            is_given = not {"tenancy", "inventory"}.isdisjoint(objects.config())
             for account in objects.of("ServiceAccount"):
-                self.assertEqual(rights(objects, NAMESPACE, account["metadata"]["name"]), set())
+                found = rights(objects, NAMESPACE, account["metadata"]["name"])
+                self.assertEqual(bool(found), is_given, variant)
                 self.assertIs(account["automountServiceAccountToken"], False)
-            self.assertFalse([item for item in objects if item["kind"].endswith(("Role", "RoleBinding"))])
+            roles = [item for item in objects if item["kind"].endswith(("Role", "RoleBinding"))]
+            self.assertEqual(bool(roles), is_given, variant)
             for name, spec in objects.pod_specs().items():
-                self.assertIs(spec["automountServiceAccountToken"], False, f"{variant} {name}")
+                has_token = is_given and name == objects.deployment()["metadata"]["name"]
+                self.assertIs(spec["automountServiceAccountToken"], has_token, f"{variant} {name}")
+
+    def test_secrets_are_readable_in_the_namespaces_of_tenancy_alone(self):
+        objects = rendered("tenancy")
+        namespaces = objects.config()["tenancy"]["secret_namespaces"]
+        self.assertEqual(namespaces, ["shop", "team-c"])
+        account = objects.one("ServiceAccount")["metadata"]["name"]
+        expected = {
+            (namespace, "", "secrets", verb) for namespace in namespaces for verb in ("get", "list", "watch")
+        }
+        self.assertEqual(rights(objects, NAMESPACE, account), expected)
+        for binding in objects.of("RoleBinding"):
+            self.assertEqual([subject["name"] for subject in binding["subjects"]], [account])
+        self.assertFalse(objects.of("ClusterRole") + objects.of("ClusterRoleBinding"))
+
+    def test_pods_are_readable_everywhere_where_they_are_watched_and_nothing_else_is(self):
+        found = {}
+        for variant in variants():
+            objects = rendered(variant)
+            account = objects.one("ServiceAccount")["metadata"]["name"]
+            everywhere = {right for right in rights(objects, NAMESPACE, account) if right[0] == "*"}
+            expected = set()
+            if objects.config().get("inventory", {}).get("watch_pods"):
+                expected = {("*", "", "pods", verb) for verb in ("get", "list", "watch")}
+            self.assertEqual(everywhere, expected, variant)
+            found[variant] = bool(everywhere)
+        self.assertTrue(found["everything-on"])
+        self.assertFalse(found["small"] or found["tenancy"])
+
+    def test_the_token_is_readable_for_the_user_of_the_pod(self):
+        # The kubelet gives a projected token to the group of the pod, and to no others.
+        spec = rendered("tenancy").pod_specs()["image-replicator"]
+        self.assertEqual(spec["securityContext"]["fsGroup"], spec["securityContext"]["runAsGroup"])
 
     def test_the_replicator_runs_as_its_own_account(self):
         for variant in variants():

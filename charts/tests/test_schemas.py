@@ -30,7 +30,7 @@ class Schemas(unittest.TestCase):
             kinds,
             {
                 *("ConfigMap", "Deployment", "NetworkPolicy", "PersistentVolumeClaim", "Pod"),
-                *("PodDisruptionBudget", "Secret", "Service", "ServiceAccount"),
+                *("PodDisruptionBudget", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding", "Secret", "Service", "ServiceAccount"),
                 *("Certificate", "Issuer", "ClusterAdmissionPolicy", "PolicyServer"),
                 *("PrometheusRule", "ServiceMonitor"),
             },

@@ -61,7 +61,7 @@ class Documented(unittest.TestCase):
     def test_the_values_of_the_documentation_render(self):
         blocks = (ROOT / "docs" / "install.md").read_text().split("```yaml\n")[1:]
         blocks = [textwrap.dedent(block.partition("```")[0]) for block in blocks]
-        self.assertEqual(len(blocks), 2)
+        self.assertEqual(len(blocks), 3)
         for values in blocks:
             with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
                 file.write(values)
@@ -117,6 +117,8 @@ class Mistakes(unittest.TestCase):
             ("set both or none", "policyServer.existingPullSecret=s"),
             ("credentials.team: a rule or the target names it", "config.rules[0].credentials=team"),
             ("credentials.target: a rule or the target names it", "config.target.credentials=target"),
+            ("if a rule has namespace_secrets: true, and only then", "tenancy.secretNamespaces[0]=shop"),
+            ("if a rule has namespace_secrets: true, and only then", "config.rules[0].namespace_secrets=true"),
         ]:
             self.refused(words, *LEAST, f"--set={value}")
 
@@ -141,6 +143,8 @@ class Mistakes(unittest.TestCase):
             "networkPolicy.registries.port=1",
             "networkPolicy.front.from[0].ipblock.cidr=::/0",
             "monitoring.enabled=true",
+            "tenancy.secret_namespaces[0]=shop",
+            "config.tenancy.secret_namespaces[0]=shop",
         ]:
             self.refused("values don't meet the specifications of the schema", *LEAST, f"--set={value}")
 
@@ -156,6 +160,7 @@ class Mistakes(unittest.TestCase):
             "networkPolicy.dns.to=",
             "registryCAs.r.configMap=Corp_CA",
             "credentials.Team=x",
+            "tenancy.secretNamespaces[0]=team-*",
             "front.callers.username=a:b",
         ]:
             self.refused("values don't meet the specifications of the schema", *LEAST, f"--set={value}")

@@ -17,6 +17,14 @@
   {{- end -}}
 {{- end -}}
 
+{{- $uses := false -}}
+{{- range $config.rules -}}
+  {{- $uses = or $uses (default false .namespace_secrets) -}}
+{{- end -}}
+{{- if ne $uses (not (empty .Values.tenancy.secretNamespaces)) -}}
+  {{- fail "tenancy.secretNamespaces: list namespaces if a rule has namespace_secrets: true, and only then; no Secret is to be readable for nothing" -}}
+{{- end -}}
+
 {{- if eq .Values.ledger.engine "sqlite" -}}
   {{- if gt (int .Values.replicas) 1 -}}
     {{- fail "replicas: SQLite is a file of one replicator; for more set ledger.engine to postgres" -}}

@@ -49,6 +49,12 @@ token: {{ include "image-replicator.folder" . }}/status-token
   {{- $_ := set $credentials $name (printf "%s/credentials/%s.json" $folder $name) -}}
 {{- end -}}
 {{- $_ := set $config "credentials" $credentials -}}
+{{- with .Values.tenancy.secretNamespaces -}}
+  {{- $_ := set $config "tenancy" (dict "secret_namespaces" .) -}}
+{{- end -}}
+{{- if .Values.inventory.watchPods -}}
+  {{- $_ := set $config "inventory" (dict "watch_pods" true) -}}
+{{- end -}}
 {{- $receivers := list -}}
 {{- range .Values.notifications -}}
   {{- $receiver := deepCopy . -}}

@@ -40,6 +40,16 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{- printf "%s:%v" (include "image-replicator.host" .) .Values.front.port -}}
 {{- end -}}
 
+{{/* Of what is in no namespace: releases of the same name must not share it. */}}
+{{- define "image-replicator.clusterName" -}}
+{{- printf "%s:%s" .Release.Namespace (include "image-replicator.fullname" .) -}}
+{{- end -}}
+
+{{/* "true" where the replicator asks the API server, and so needs a token. */}}
+{{- define "image-replicator.asksCluster" -}}
+{{- or .Values.inventory.watchPods (not (empty .Values.tenancy.secretNamespaces)) -}}
+{{- end -}}
+
 {{- define "image-replicator.tlsSecret" -}}
 {{- if eq .Values.tls.mode "existingSecret" -}}
 {{- required "tls.existingSecret: name the Secret with tls.crt and tls.key" .Values.tls.existingSecret -}}

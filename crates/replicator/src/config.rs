@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use axum::http::HeaderValue;
 use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
-use protocol::{Naming, ReferenceError, Registry, TargetRoot};
+use protocol::{Namespace, Naming, ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use serde::Deserialize;
 
@@ -32,6 +32,7 @@ use crate::retention::{Schedule, UnusedFor};
 use crate::rules::Rules;
 use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
 use crate::status::token::{self, Token};
+use crate::tenants::{Feeds, Tenants, TenantsError};
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
@@ -61,6 +62,12 @@ pub(crate) struct Config {
     pub(crate) registries: Registries,
     /// Who gets what, and how.
     pub(crate) rules: Rules,
+    /// The namespaces whose own pull secrets are their credentials.
+    pub(crate) tenants: Tenants,
+    /// Where to send what their pull secrets are.
+    pub(crate) feeds: Feeds,
+    /// Whether it is watched which pods run.
+    pub(crate) watch_pods: bool,
     /// Credentials by name.
     pub(crate) keyring: Keyring,
     /// Who is told how copies ended.
@@ -146,6 +153,10 @@ struct File {
     registries: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     credentials: BTreeMap<Label, PathBuf>,
+    #[serde(default)]
+    tenancy: TenancyFile,
+    #[serde(default)]
+    inventory: InventoryFile,
     rules: Vec<RuleFile>,
     #[serde(default)]
     rights: RightsFile,
@@ -166,6 +177,8 @@ struct ByHandFile {
     registries: BTreeMap<String, RegistryFile>,
     #[serde(default)]
     credentials: BTreeMap<Label, PathBuf>,
+    #[serde(default)]
+    tenancy: TenancyFile,
     #[serde(default)]
     rules: Vec<RuleFile>,
     #[serde(default)]
@@ -223,6 +236,20 @@ struct QueueFile {
 #[serde(deny_unknown_fields)]
 struct RightsFile {
     remember: Option<Period>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenancyFile {
+    #[serde(default)]
+    secret_namespaces: Vec<String>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InventoryFile {
+    #[serde(default)]
+    watch_pods: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -301,6 +328,11 @@ impl Config {
             load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
         registries.name(target.registry());
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
+        let (tenants, feeds) = file.tenancy.tenants()?;
+        let rules = Rules::read(file.rules, &keyring, &tenants, &file.copy.scope())?;
+        if !tenants.is_empty() && !rules.use_pull_secrets() {
+            return Err(TenantsError::Unused.into());
+        }
         Ok(Self {
             front: load_front(file.front, &mut watcher)?,
             status: load_status(file.status, &mut watcher)?,
@@ -308,7 +340,10 @@ impl Config {
             audit: file.audit,
             target,
             registries,
-            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            rules,
+            tenants,
+            feeds,
+            watch_pods: file.inventory.watch_pods,
             keyring,
             receivers: notifications::load_receivers(file.notifications, &mut watcher)?,
             retention: file.retention.schedule()?,
@@ -325,12 +360,22 @@ impl ByHand {
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
         let file: ByHandFile = parse_yaml(path)?;
         let keyring = load_keyring(file.credentials, &mut Watcher::default())?;
+        let (tenants, _) = file.tenancy.tenants()?;
         Ok(Self {
             target: file.target.as_ref().map(TargetFile::root).transpose()?,
             registries: load_registries(&file.registries, file.target, file.copy.limits, &keyring)?,
-            rules: Rules::read(file.rules, &keyring, &file.copy.scope())?,
+            rules: Rules::read(file.rules, &keyring, &tenants, &file.copy.scope())?,
             keyring,
         })
+    }
+}
+
+impl TenancyFile {
+    fn tenants(self) -> Result<(Tenants, Feeds), ConfigError> {
+        let namespaces = self.secret_namespaces.iter().map(|name| {
+            name.parse::<Namespace>().map_err(|_| ConfigError::Namespace { name: name.clone() })
+        });
+        Ok(Tenants::new(namespaces.collect::<Result<_, _>>()?)?)
     }
 }
 

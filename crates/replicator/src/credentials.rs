@@ -1,17 +1,18 @@
-//! Credentials by name: the docker configs that rules and the target choose from, and who a
-//! namespace is by them at a source.
+//! Credentials: the docker configs that rules and the target choose from by name, and who a
+//! namespace is at a source, by one of them or by its own pull secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use protocol::{ImageReference, Registry, Repository};
+use protocol::{ImageReference, Namespace, Registry, Repository};
 use registry::{Anonymous, Credential, Credentials, DockerConfig, HelperError};
 
 use crate::clock::Timestamp;
 use crate::label::Label;
 use crate::ledger::grant::Identity;
+use crate::tenants::{PullSecrets, Tenants};
 use crate::watch::Held;
 
 /// All of them.
@@ -81,33 +82,89 @@ impl fmt::Debug for NamedCredentials {
     }
 }
 
+/// With whose credentials the sources of a rule are read.
+#[derive(Clone, Debug, Default)]
+pub(crate) enum Reader {
+    /// Without any.
+    #[default]
+    Nobody,
+    /// With those that the configuration has under a name.
+    Named(Arc<NamedCredentials>),
+    /// With those that the namespace has itself, in its pull secrets.
+    Namespace(Tenants),
+}
+
+impl Reader {
+    /// Who reads `image` for `namespace`: credentials without an entry for it say nothing.
+    pub(crate) fn who(&self, image: &ImageReference, namespace: &Namespace) -> Who {
+        match self {
+            Self::Named(credentials) if credentials.know(image) => {
+                Who::Named(Arc::clone(credentials))
+            }
+            Self::Namespace(tenants) => tenants.who(image, namespace),
+            Self::Nobody | Self::Named(_) => Who::Nobody,
+        }
+    }
+
+    /// Whether somebody else than `identity` reads `image` with credentials.
+    pub(crate) fn is_others(&self, image: &ImageReference, identity: &Identity) -> bool {
+        let is_other = |other: Identity| other != *identity;
+        match self {
+            Self::Nobody => false,
+            Self::Named(credentials) => {
+                credentials.know(image) && is_other(Identity::Named(credentials.name.clone()))
+            }
+            Self::Namespace(tenants) => tenants.readers(image).any(is_other),
+        }
+    }
+}
+
 /// Who somebody is at a source: nobody in particular, or who credentials say.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Who(Option<Arc<NamedCredentials>>);
+pub(crate) enum Who {
+    /// Without credentials.
+    #[default]
+    Nobody,
+    /// Who the credentials of that name say, now and later.
+    Named(Arc<NamedCredentials>),
+    /// Who the pull secrets of a namespace say, as they were when they were looked at.
+    Namespace(Namespace, Arc<PullSecrets>),
+}
 
 impl Who {
-    /// Who reads `image` with `credentials`: those without an entry for it say nothing.
-    pub(crate) fn reads(
-        image: &ImageReference,
-        credentials: Option<&Arc<NamedCredentials>>,
-    ) -> Self {
-        Self(credentials.filter(|credentials| credentials.know(image)).cloned())
-    }
-
     /// The name under which their rights are kept.
     pub(crate) fn identity(&self) -> Identity {
-        let name = self.0.as_ref().map(|credentials| credentials.name.clone());
-        name.map_or(Identity::Anonymous, Identity::Named)
+        match self {
+            Self::Nobody => Identity::Anonymous,
+            Self::Named(credentials) => Identity::Named(credentials.name.clone()),
+            Self::Namespace(namespace, secrets) => {
+                Identity::Namespace(namespace.clone(), secrets.version())
+            }
+        }
     }
 
-    /// Since when they are not who they were at the start; None where they still are.
+    /// Whether it is not known yet who they are: the pull secrets of their namespace could not be
+    /// read up to now.
+    pub(crate) fn is_unread(&self) -> bool {
+        matches!(self, Self::Namespace(_, secrets) if !secrets.are_read())
+    }
+
+    /// Since when they are not who they were at the start; None where they still are. Pull secrets
+    /// that change are somebody else's.
     pub(crate) fn changed_at(&self, now: Timestamp) -> Option<Timestamp> {
-        self.0.as_ref()?.changed_at(now)
+        match self {
+            Self::Named(credentials) => credentials.changed_at(now),
+            Self::Nobody | Self::Namespace(..) => None,
+        }
     }
 
     /// Who they are to the registry client.
     pub(crate) fn port(&self) -> Arc<dyn Credentials> {
-        or_nobody(self.0.clone())
+        match self {
+            Self::Nobody => Arc::new(Anonymous),
+            Self::Named(credentials) => Arc::clone(credentials) as _,
+            Self::Namespace(_, secrets) => Arc::clone(secrets) as _,
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod credentials;
 mod ending;
 mod freshness;
 mod front;
+mod kube;
 mod label;
 mod ledger;
 mod manifests;
@@ -27,6 +28,7 @@ mod rights;
 mod rules;
 mod serve;
 mod status;
+mod tenants;
 mod watch;
 mod workers;
 
@@ -36,6 +38,9 @@ use std::process::ExitCode;
 use anstream::ColorChoice;
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use commands::{Cli, Command, Exit, Failure};
 
@@ -71,10 +76,12 @@ fn begin_logging(cli: &Cli) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Exit::Usage, format!("--log: {error}")))?;
     let has_colours = anstream::AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // The Kubernetes client logs whole answers that it cannot read, and these are Secrets.
+    let may_be_logged = filter_fn(|metadata| !metadata.target().starts_with("kube_"));
     let logs = logs.with_target(false).with_ansi(has_colours);
     match cli.command {
-        Command::Serve(_) => logs.json().flatten_event(true).init(),
-        _ => logs.without_time().init(),
+        Command::Serve(_) => logs.json().flatten_event(true).finish().with(may_be_logged).init(),
+        _ => logs.without_time().finish().with(may_be_logged).init(),
     }
     Ok(())
 }

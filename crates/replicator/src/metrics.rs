@@ -4,6 +4,7 @@
 //! What happens is counted here when it happens; how things stand is put together anew for each
 //! scrape, in [`moment`].
 
+mod cluster;
 mod files;
 mod moment;
 mod notifications;
@@ -22,6 +23,7 @@ use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use protocol::Side;
 
+use cluster::ClusterMetrics;
 use files::FileMetrics;
 pub(crate) use moment::Moment;
 use notifications::NotificationMetrics;
@@ -51,6 +53,7 @@ struct Shared {
     pruned_manifests: Counter,
     prune_failures: Counter,
     files: FileMetrics,
+    cluster: ClusterMetrics,
     notifications: NotificationMetrics,
 }
 
@@ -161,6 +164,8 @@ impl Default for Metrics {
         );
         let files = FileMetrics::default();
         files.register(&mut registry);
+        let cluster = ClusterMetrics::default();
+        cluster.register(&mut registry);
         let notifications = NotificationMetrics::default();
         notifications.register(&mut registry);
         let shared = Shared {
@@ -179,6 +184,7 @@ impl Default for Metrics {
             pruned_manifests,
             prune_failures,
             files,
+            cluster,
             notifications,
         };
         Self { shared: Arc::new(shared) }
@@ -200,6 +206,11 @@ impl Metrics {
     /// What is counted of files that may change.
     pub(crate) fn files(&self) -> &FileMetrics {
         &self.shared.files
+    }
+
+    /// What is counted of the watches at the Kubernetes API.
+    pub(crate) fn cluster(&self) -> &ClusterMetrics {
+        &self.shared.cluster
     }
 
     /// What is counted of notifications.

@@ -135,9 +135,10 @@ impl Rights {
         let is_due = self.judge(&grants, &proof.who).is_due;
         match proof.who.identity() {
             Identity::Anonymous => (is_due, false),
-            Identity::Named(_) => {
+            Identity::Named(_) | Identity::Namespace(..) => {
                 let (now, remember) = (self.ledger.now(), self.ledger.remember());
-                (grants.may_be_public(now, remember), is_due)
+                // Who is not known yet has no credentials to ask with, and would be told a no.
+                (grants.may_be_public(now, remember), is_due && !proof.who.is_unread())
             }
         }
     }

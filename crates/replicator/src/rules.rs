@@ -11,10 +11,9 @@ use std::sync::Arc;
 use copy::Scope;
 use protocol::{ImagePattern, ImageReference, Namespace, Registry};
 
-use crate::credentials::{NamedCredentials, Who};
+use crate::credentials::{Reader, Who};
 use crate::freshness::Check;
 use crate::label::Label;
-use crate::ledger::grant::Identity;
 use crate::namespaces::NamespacePattern;
 
 /// The rules, in their order. Cheap to clone.
@@ -36,8 +35,8 @@ pub(crate) struct Rule {
 /// How the sources of a rule are copied.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Terms {
-    /// Who reads them; None is nobody.
-    pub(crate) credentials: Option<Arc<NamedCredentials>>,
+    /// With whose credentials they are read.
+    pub(crate) reader: Reader,
     /// When they are asked again.
     pub(crate) check: Check,
     /// What of them travels.
@@ -70,13 +69,20 @@ impl Rules {
         allowed_by(self.find(namespace, image), namespace, image)
     }
 
-    /// Whether a rule lets somebody else than `identity` read `image` with credentials: then the
-    /// right of one says nothing of the right of another. Which rules come first does not matter
-    /// here: too often costs a moment, and too seldom would cost a secret.
-    pub(crate) fn divide(&self, image: &ImageReference, identity: &Identity) -> bool {
-        let readers = self.0.iter().filter(|rule| rule.has(image)).filter_map(Rule::terms);
-        let mut readers = readers.map(|terms| terms.who(image).identity());
-        readers.any(|other| other != Identity::Anonymous && other != *identity)
+    /// Whether a rule lets somebody else than `who` read `image` with credentials: then the right
+    /// of one says nothing of the right of another. Which rules come first does not matter here:
+    /// too often costs a moment, and too seldom would cost a secret. The same holds while it is
+    /// not known who somebody is.
+    pub(crate) fn divide(&self, image: &ImageReference, who: &Who) -> bool {
+        let identity = who.identity();
+        let mut terms = self.0.iter().filter(|rule| rule.has(image)).filter_map(Rule::terms);
+        who.is_unread() || terms.any(|terms| terms.reader.is_others(image, &identity))
+    }
+
+    /// Whether one has sources that are read with a namespace's own pull secrets.
+    pub(crate) fn use_pull_secrets(&self) -> bool {
+        let mut terms = self.0.iter().filter_map(Rule::terms);
+        terms.any(|terms| matches!(terms.reader, Reader::Namespace(_)))
     }
 
     /// The registries that rules name and do not deny.
@@ -152,9 +158,9 @@ impl Rule {
 }
 
 impl Terms {
-    /// Who reads `image`.
-    pub(crate) fn who(&self, image: &ImageReference) -> Who {
-        Who::reads(image, self.credentials.as_ref())
+    /// Who reads `image` for `namespace`.
+    pub(crate) fn who(&self, image: &ImageReference, namespace: &Namespace) -> Who {
+        self.reader.who(image, namespace)
     }
 }
 

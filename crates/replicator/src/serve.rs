@@ -20,6 +20,7 @@ use crate::ending::Observers;
 use crate::front::api::Api;
 use crate::front::callers::{Callers, NoRandom};
 use crate::front::listener::Listener;
+use crate::kube::{Cluster, ConnectError};
 use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
@@ -37,6 +38,10 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 /// How long uploads that were broken off may take to be given up at their registries.
 pub(crate) const UPLOADS_TIME: Duration = Duration::from_secs(5);
+
+/// How long the workers wait for the first list of pull secrets: an API server takes less than a
+/// second, and one that is away holds up no images but those that need it.
+const FIRST_LIST_TIME: Duration = Duration::from_secs(10);
 
 /// How long the last replies and the last words to the ledger may take each. With the usual drain
 /// time all ends within the 30 s after which Kubernetes kills.
@@ -100,7 +105,21 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
     };
     let retention = config.retention.run(pruner.clone(), stop.claiming.clone());
     let retention = tokio::spawn(retention);
-    let mut workers = tokio::spawn(workers.run(config.workers, stop.clone()));
+    if config.watch_pods || !config.tenants.is_empty() {
+        let cluster = Cluster::connect(metrics.clone(), troubles.clone()).await?;
+        if config.watch_pods {
+            let cluster = cluster.clone();
+            tokio::spawn(cluster.watch_pods(ledger.clone(), stop_listening.clone()));
+        }
+        tokio::spawn(cluster.watch_secrets(config.feeds, stop_listening.clone()));
+    }
+    let (tenants, stop_workers) = (config.tenants, stop.clone());
+    let mut workers = tokio::spawn(async move {
+        // What waits in the queue since before is not tried without the credentials for it.
+        let read = timeout(FIRST_LIST_TIME, tenants.are_read());
+        let _ = stop_workers.claiming.run_until_cancelled(read).await;
+        workers.run(config.workers, stop_workers).await;
+    });
     let api = Api {
         ledger: ledger.clone(),
         board,
@@ -191,6 +210,9 @@ pub(crate) enum ServeError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// The cluster cannot be asked for what the configuration wants of it.
+    #[error("tenancy.secret_namespaces, inventory.watch_pods: {0}")]
+    Kube(#[from] ConnectError),
     /// An address is in use, or not ours.
     #[error("cannot listen on {address}: {error}")]
     Bind {

@@ -60,15 +60,17 @@ type Look = Box<dyn FnMut(&dyn Fn(Print) -> bool) -> (Print, Option<Applied>) + 
 type Applied = Result<(), ConfigError>;
 
 /// What cannot be used at present: shown by `/readyz`. Cheap to clone.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Troubles(Arc<Mutex<Vec<Trouble>>>);
 
-/// A file that changed into one that cannot be used.
+/// Something that is not as it should be, such as a file that changed into one that cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Trouble {
     keys: String,
     since: Timestamp,
     reason: String,
+    /// What that means for now.
+    holds: &'static str,
 }
 
 impl<T> Held<T> {
@@ -191,8 +193,8 @@ impl Watcher {
                 Some(Err(error)) => {
                     metrics.files().refused(keys);
                     tracing::error!(keys, paths, %error, "a file has changed and cannot be used; the old one is in force");
-                    let (keys, reason) = (keys.clone(), error.to_string());
-                    self.troubles.add(Trouble { keys, since: clock.now(), reason });
+                    let (now, reason) = (clock.now(), error.to_string());
+                    self.troubles.set(keys, now, &reason, "the old one is in force");
                 }
             }
         }
@@ -200,16 +202,22 @@ impl Watcher {
 }
 
 impl Troubles {
-    /// A line for each file that cannot be used.
+    /// A line for each.
     pub(crate) fn lines(&self) -> Vec<String> {
         self.all().iter().map(ToString::to_string).collect()
     }
 
-    fn add(&self, trouble: Trouble) {
-        self.all().push(trouble);
+    /// There is one of what these keys name; `holds` is what that means for now. Of each there is
+    /// one at most, and it is there since the first time.
+    pub(crate) fn set(&self, keys: &str, now: Timestamp, reason: &str, holds: &'static str) {
+        let mut all = self.all();
+        let before = all.iter().position(|trouble| trouble.keys == keys).map(|at| all.remove(at));
+        let since = before.map_or(now, |before| before.since);
+        all.push(Trouble { keys: keys.to_owned(), since, reason: reason.to_owned(), holds });
     }
 
-    fn clear(&self, keys: &str) {
+    /// There is none of what these keys name.
+    pub(crate) fn clear(&self, keys: &str) {
         self.all().retain(|trouble| trouble.keys != keys);
     }
 
@@ -220,7 +228,7 @@ impl Troubles {
 
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}; since {}, and the old one is in force", self.reason, self.since)
+        write!(f, "{}; since {}, and {}", self.reason, self.since, self.holds)
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use copy::{Copier, CopyError, Job, Outcome, ReferrerKind, Tracker};
-use protocol::{ImageReference, RefusalCode, Side, TargetRoot};
+use protocol::{ImageReference, Namespace, RefusalCode, Side, TargetRoot};
 use registry::{ErrorKind, Retry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,7 +14,7 @@ use crate::board::Board;
 use crate::credentials::Who;
 use crate::ending::{Ending, Observers};
 use crate::ledger::contents::Contents;
-use crate::ledger::grant::{Finding, Verdict};
+use crate::ledger::grant::{Finding, Right, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
@@ -140,7 +140,16 @@ impl Workers {
         let tracker = Tracker::default();
         let _pinned = self.board.pin(record.source.clone(), tracker.clone());
         let job = Job { source: record.source.clone(), replica };
-        let who = terms.who(&record.source);
+        let mut who = terms.who(&record.source, &record.namespace);
+        if who.is_unread() {
+            // What is public is read without credentials.
+            let standing = self.rights.standing(&record.source, &who).await;
+            if standing.is_ok_and(|standing| standing.right == Right::Shown) {
+                who = Who::Nobody;
+            } else {
+                return Err(Failed::Unread(record.namespace.clone()));
+            }
+        }
         let changed_at = self.rights.changed_at(&who);
         let reader = self.copier.client().with_credentials(who.port());
         let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
@@ -207,6 +216,8 @@ fn is_final(error: &LedgerError) -> bool {
 enum Failed {
     NotAllowed(NotAllowed),
     NoPlace(String),
+    /// The pull secrets of that namespace are not known yet.
+    Unread(Namespace),
     Copy(CopyError),
 }
 
@@ -239,6 +250,14 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
     let (failure, not_before) = match error {
         Failed::NotAllowed(error) => denied(error.to_string()),
         Failed::NoPlace(message) => denied(message),
+        Failed::Unread(namespace) => {
+            let message = format!(
+                "the pull secrets of namespace {namespace} could not be read yet; the replicator's \
+                 /readyz says why"
+            );
+            let (code, side) = (RefusalCode::Failed, Side::Replicator);
+            (Failure { code, side, message, is_lasting: false }, Duration::ZERO)
+        }
         Failed::Copy(error) => {
             let (is_lasting, not_before) = match error.retry() {
                 Retry::Never => (true, Duration::ZERO),

@@ -1,6 +1,7 @@
 //! Docker's `config.json`: the secrets that stand in it, and the helpers that know others.
 //! Hosts match exactly or not at all.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap};
 
 use base64::Engine;
@@ -35,10 +36,17 @@ pub struct DockerConfig {
     helpers: Helpers,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     path: Option<Repository>,
     credential: Credential,
+}
+
+impl Entry {
+    /// Sorts the longest path first.
+    fn by_path(&self) -> Reverse<usize> {
+        Reverse(self.path.as_ref().map_or(0, |path| path.as_str().len()))
+    }
 }
 
 /// Why a docker config cannot be used. Holds nothing of its content but host names and those of
@@ -94,30 +102,39 @@ impl DockerConfig {
     /// The entries of a config file. An entry without a secret is none: `docker login` leaves
     /// one where a helper keeps the secret. No helper is looked for before it is needed.
     pub fn parse(text: &str) -> Result<Self, CredentialsError> {
-        if text.len() > MAX_DOCKER_CONFIG_BYTES {
-            return Err(CredentialsError::TooLarge);
+        let file = read(text)?;
+        Ok(Self {
+            entries: parse_auths(file.auths)?,
+            helper_of: parse_helpers(&file.cred_helpers)?,
+            usual_helper: parse_helper("credsStore", &file.creds_store)?,
+            helpers: Helpers::default(),
+        })
+    }
+
+    /// What stands in `auths` alone, of a config that somebody wrote who must not choose which
+    /// programs run here: helpers that it names are none.
+    pub fn parse_auths(text: &str) -> Result<Self, CredentialsError> {
+        Ok(Self { entries: parse_auths(read(text)?.auths)?, ..Self::default() })
+    }
+
+    /// How many entries with a secret it has.
+    pub fn entry_count(&self) -> usize {
+        self.entries.values().map(Vec::len).sum()
+    }
+
+    /// Takes in the entries of `other`. Where both have one for the same registry and path, the one
+    /// that is here stays in force; returns for how many registries that is so.
+    pub fn add_entries(&mut self, other: &Self) -> usize {
+        let mut registries_in_both = 0;
+        for (registry, added) in &other.entries {
+            let of_registry = self.entries.entry(registry.clone()).or_default();
+            let is_known = |entry: &Entry| of_registry.iter().any(|known| known.path == entry.path);
+            registries_in_both += usize::from(added.iter().any(is_known));
+            of_registry.extend(added.iter().cloned());
+            // A stable sort: of one path the earlier ones come first.
+            of_registry.sort_by_key(Entry::by_path);
         }
-        let file: ConfigFile = serde_json::from_str(text).map_err(|error| {
-            CredentialsError::Malformed { line: error.line(), column: error.column() }
-        })?;
-        let mut entries: HashMap<Registry, Vec<Entry>> = HashMap::new();
-        for (key, entry) in file.auths {
-            let invalid = |reason| CredentialsError::Entry { key: key.clone(), reason };
-            let (registry, path) = parse_key(&key).ok_or_else(|| invalid("not a registry"))?;
-            if let Some(credential) = parse_entry(entry).map_err(invalid)? {
-                entries.entry(registry).or_default().push(Entry { path, credential });
-            }
-        }
-        for of_registry in entries.values_mut() {
-            // Several keys can mean Docker Hub: the order must not be the hash map's whim.
-            of_registry.sort_by_key(|entry| {
-                let length = entry.path.as_ref().map_or(0, |path| path.as_str().len());
-                (std::cmp::Reverse(length), entry.credential.user().to_owned())
-            });
-        }
-        let usual_helper = parse_helper("credsStore", &file.creds_store)?;
-        let helper_of = parse_helpers(&file.cred_helpers)?;
-        Ok(Self { entries, helper_of, usual_helper, helpers: Helpers::default() })
+        registries_in_both
     }
 
     /// The same with its helpers run by these rules.
@@ -197,6 +214,32 @@ impl Credentials for DockerConfig {
             self.helpers.refused(registry, credential);
         }
     }
+}
+
+fn read(text: &str) -> Result<ConfigFile, CredentialsError> {
+    if text.len() > MAX_DOCKER_CONFIG_BYTES {
+        return Err(CredentialsError::TooLarge);
+    }
+    serde_json::from_str(text)
+        .map_err(|error| CredentialsError::Malformed { line: error.line(), column: error.column() })
+}
+
+fn parse_auths(
+    auths: HashMap<String, AuthEntry>,
+) -> Result<HashMap<Registry, Vec<Entry>>, CredentialsError> {
+    let mut entries: HashMap<Registry, Vec<Entry>> = HashMap::new();
+    for (key, entry) in auths {
+        let invalid = |reason| CredentialsError::Entry { key: key.clone(), reason };
+        let (registry, path) = parse_key(&key).ok_or_else(|| invalid("not a registry"))?;
+        if let Some(credential) = parse_entry(entry).map_err(invalid)? {
+            entries.entry(registry).or_default().push(Entry { path, credential });
+        }
+    }
+    for of_registry in entries.values_mut() {
+        // Several keys can mean Docker Hub: the order must not be the hash map's whim.
+        of_registry.sort_by_key(|entry| (entry.by_path(), entry.credential.user().to_owned()));
+    }
+    Ok(entries)
 }
 
 /// `[scheme://]host[:port][/path]`; the paths of docker's own URLs (`/v1/`, `/v2/`) are none.
@@ -336,6 +379,40 @@ mod tests {
         assert_eq!(helper(config, "b.example"), None);
         assert_eq!(helper(config, "c.example").as_deref(), Some("docker-credential-desktop"));
         assert_eq!(user(config, "a.example", "a"), None);
+    }
+
+    #[test]
+    fn a_config_of_somebody_else_runs_no_program() {
+        let config = r#"{"auths":{"r.example":{"auth":"dTpw"}},"credsStore":"../bin/sh",
+            "credHelpers":{"r.example":"canary","h.example":"canary"}}"#;
+        let config = DockerConfig::parse_auths(config).unwrap();
+        let [registry, helped] = ["r.example", "h.example"].map(|host| host.parse().unwrap());
+        let repository = "a".parse().unwrap();
+        assert_eq!((config.helper_of(&registry), config.helper_of(&helped)), (None, None));
+        assert!(config.knows(&registry, &repository) && !config.knows(&helped, &repository));
+        assert_eq!(config.entry_count(), 1);
+    }
+
+    #[test]
+    fn entries_that_are_added_come_after_those_of_the_same_path() {
+        let of = |user: &str, key: &str| {
+            let text = format!(r#"{{"auths":{{"{key}":{{"username":"{user}","password":"p"}}}}}}"#);
+            DockerConfig::parse_auths(&text).unwrap()
+        };
+        let mut all = of("z", "r.example/team");
+        assert_eq!(all.add_entries(&of("a", "r.example/team")), 1);
+        assert_eq!(all.add_entries(&of("b", "https://r.example/v2/")), 0);
+        assert_eq!(all.add_entries(&of("c", "r.example/team/app")), 0);
+        assert_eq!(all.add_entries(&of("d", "other.example")), 0);
+        let user = |registry: &str, repository: &str| {
+            let (registry, repository) = (registry.parse().unwrap(), repository.parse().unwrap());
+            all.entry_of(&registry, &repository).map(Credential::user)
+        };
+        assert_eq!(user("r.example", "team/app"), Some("c"));
+        assert_eq!(user("r.example", "team/other"), Some("z"));
+        assert_eq!(user("r.example", "elsewhere"), Some("b"));
+        assert_eq!(user("other.example", "a"), Some("d"));
+        assert_eq!(all.entry_count(), 5);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{Exit, Failure, by_hand, output::Output};
 use crate::config::ByHand;
-use crate::credentials::NamedCredentials;
+use crate::credentials::{NamedCredentials, Reader};
 use crate::label::Label;
 use crate::rules::NotAllowed;
 use crate::serve::{UPLOADS_TIME, wait_for_signal};
@@ -139,7 +139,13 @@ fn reads_as(
     if by_hand.rules.is_empty() {
         return Ok(None);
     }
-    Ok(by_hand.rules.allow(namespace, source)?.credentials.clone())
+    match &by_hand.rules.allow(namespace, source)?.reader {
+        Reader::Named(credentials) => Ok(Some(Arc::clone(credentials))),
+        Reader::Namespace(tenants) if tenants.have(namespace) => {
+            Err(Denied::PullSecrets(namespace.clone()))
+        }
+        Reader::Nobody | Reader::Namespace(_) => Ok(None),
+    }
 }
 
 /// Why it is not said who reads a source.
@@ -151,13 +157,19 @@ enum Denied {
     /// There are no such credentials.
     #[error("--credentials: there are none by the name of '{0}' in the configuration")]
     NoCredentials(Label),
+    /// They are in the cluster.
+    #[error(
+        "the rule reads this source with the pull secrets of namespace {0}, which this command \
+         cannot see; name credentials of the configuration with --credentials NAME"
+    )]
+    PullSecrets(Namespace),
 }
 
 impl From<Denied> for Failure {
     fn from(denied: Denied) -> Self {
         let exit = match denied {
             Denied::ByRules(_) => Exit::Refused,
-            Denied::NoCredentials(_) => Exit::Usage,
+            Denied::NoCredentials(_) | Denied::PullSecrets(_) => Exit::Usage,
         };
         Self::new(exit, denied)
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::{Exit, Failure, output::Output};
 use crate::config::ByHand;
+use crate::credentials::Reader;
 use crate::rules::{Fit, Rules, Terms};
 
 /// What `explain` is told.
@@ -71,7 +72,10 @@ struct Deciding {
 #[derive(Debug, Serialize)]
 struct Told {
     registry: String,
-    credentials: Option<Reader>,
+    credentials: Option<Chosen>,
+    /// Whether the namespace is one whose own pull secrets are its credentials; what these are is
+    /// not seen from here. None where the rule does not ask for them.
+    namespace_secrets: Option<bool>,
     /// None where it can have none.
     target: Option<String>,
     /// Why it can have none.
@@ -84,9 +88,9 @@ struct Told {
     referrer_types: Vec<String>,
 }
 
-/// Who reads it.
+/// Who reads it, by the rule's choice.
 #[derive(Debug, Serialize)]
-struct Reader {
+struct Chosen {
     name: String,
     /// Whether they know the source's registry; it is asked without any where not.
     have_entry: bool,
@@ -100,7 +104,7 @@ fn explain(
     image: &ImageReference,
 ) -> Explanation {
     // Of what leads into the target, that which it is a replica of counts.
-    let replica_of = target.source_of(image);
+    let replica_of = target.source_of(image).filter(|_| target.contains(image));
     let source = replica_of.as_ref().unwrap_or(image);
     let fit = rules.find(namespace, source);
     let terms = fit.and_then(|fit| fit.rule.terms());
@@ -114,11 +118,24 @@ fn explain(
             source: source.to_string(),
             namespace: namespace.map(ToString::to_string),
         }),
-        terms: terms.map(|terms| tell(terms, target, source)),
+        terms: terms.map(|terms| tell(terms, target, source, namespace)),
     }
 }
 
-fn tell(terms: &Terms, target: &TargetRoot, source: &ImageReference) -> Told {
+fn tell(
+    terms: &Terms,
+    target: &TargetRoot,
+    source: &ImageReference,
+    namespace: &Namespace,
+) -> Told {
+    let (credentials, namespace_secrets) = match &terms.reader {
+        Reader::Nobody => (None, None),
+        Reader::Named(credentials) => {
+            let name = credentials.name().to_string();
+            (Some(Chosen { name, have_entry: credentials.know(source) }), None)
+        }
+        Reader::Namespace(tenants) => (None, Some(tenants.have(namespace))),
+    };
     let (target, target_error) = match target.replica_of(source) {
         Ok(replica) => (Some(replica.reference.to_string()), None),
         Err(error) => (None, Some(error.to_string())),
@@ -130,10 +147,8 @@ fn tell(terms: &Terms, target: &TargetRoot, source: &ImageReference) -> Told {
     };
     Told {
         registry: source.registry().to_string(),
-        credentials: terms.credentials.as_ref().map(|credentials| Reader {
-            name: credentials.name().to_string(),
-            have_entry: credentials.know(source),
-        }),
+        credentials,
+        namespace_secrets,
         target,
         target_error,
         check: terms.check.to_string(),
@@ -174,15 +189,23 @@ impl fmt::Display for Explanation {
 impl fmt::Display for Told {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let host = &self.registry;
-        match &self.credentials {
-            None => writeln!(f, "credentials  none")?,
-            Some(Reader { name, have_entry: true }) => {
-                writeln!(f, "credentials  {name}, which have an entry for {host}")?;
+        f.write_str("credentials  ")?;
+        match (&self.credentials, self.namespace_secrets) {
+            (Some(Chosen { name, have_entry: true }), _) => {
+                writeln!(f, "{name}, which have an entry for {host}")?;
             }
-            Some(Reader { name, have_entry: false }) => writeln!(
+            (Some(Chosen { name, have_entry: false }), _) => {
+                writeln!(f, "{name}, which have no entry for {host}: it is asked without any")?;
+            }
+            (None, Some(true)) => writeln!(
                 f,
-                "credentials  {name}, which have no entry for {host}: it is asked without any"
+                "the pull secrets of the namespace, which are not seen from here: without an entry \
+                 for {host} it is asked without any"
             )?,
+            (None, Some(false)) => {
+                writeln!(f, "none: the namespace is not among tenancy.secret_namespaces")?;
+            }
+            (None, None) => writeln!(f, "none")?,
         }
         match (&self.target, &self.target_error) {
             (Some(target), _) => writeln!(f, "target       {target}")?,
@@ -212,6 +235,7 @@ mod tests {
 
     use super::*;
     use crate::credentials::{Keyring, NamedCredentials};
+    use crate::tenants::Tenants;
     use crate::watch::Held;
 
     const RULES: &str = "
@@ -228,6 +252,9 @@ mod tests {
 - name: bad
   sources: docker.io/library/bad
   deny: true
+- name: theirs
+  sources: vault.corp/**
+  namespace_secrets: true
 ";
 
     fn explained(namespace: &str, image: &str) -> Explanation {
@@ -237,7 +264,8 @@ mod tests {
         let hub = NamedCredentials::new(name.clone(), hub);
         let keyring = Keyring::from([(name, Arc::new(hub))]);
         let files = serde_yaml::from_str(RULES).unwrap();
-        let rules = Rules::read(files, &keyring, &Scope::default()).unwrap();
+        let (tenants, _) = Tenants::new(vec!["shop".parse().unwrap()]).unwrap();
+        let rules = Rules::read(files, &keyring, &tenants, &Scope::default()).unwrap();
         let target = "registry.corp/mirror".parse().unwrap();
         let (namespace, image) = (namespace.parse().unwrap(), image.parse().unwrap());
         explain(&rules, &target, &namespace, &image)
@@ -251,6 +279,8 @@ mod tests {
             ("default", "docker.io/library/bad:1"),
             ("default", "nginx:1.27"),
             ("shop", "registry.corp/mirror/docker.io/library/nginx:1.27"),
+            ("shop", "vault.corp/app:1"),
+            ("team-a", "vault.corp/app:1"),
         ]
         .map(|(namespace, image)| explained(namespace, image));
         insta::assert_snapshot!(told.map(|told| told.to_string()).join("\n"));

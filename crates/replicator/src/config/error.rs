@@ -8,6 +8,7 @@ use crate::label::Label;
 use crate::ledger::LedgerUrlError;
 use crate::notify::receiver::ReceiversError;
 use crate::rules::file::RulesError;
+use crate::tenants::TenantsError;
 
 /// What is wrong, and where. Says nothing of what stands in a file that may be secret.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +47,18 @@ pub(crate) enum ConfigError {
     /// The rules cannot be used.
     #[error("rules: {0}")]
     Rules(#[from] RulesError),
+    /// A namespace that can be none.
+    #[error(
+        "tenancy.secret_namespaces: '{name}' is no namespace; each is listed by its whole name, \
+         and patterns are none"
+    )]
+    Namespace {
+        /// What stands there.
+        name: String,
+    },
+    /// The namespaces cannot be listed so.
+    #[error("tenancy.secret_namespaces: {0}")]
+    Tenants(#[from] TenantsError),
     /// Receivers of notifications cannot be told.
     #[error("notifications: {0}")]
     Notifications(#[from] ReceiversError),

@@ -5,6 +5,7 @@ use tempfile::TempDir;
 use copy::Referrers;
 
 use super::*;
+use crate::credentials::Reader;
 use crate::freshness::Check;
 use crate::rules::Terms;
 
@@ -44,7 +45,14 @@ registries:
 credentials:
   push: DIR/config.json
   hub: DIR/helpers.json
+tenancy:
+  secret_namespaces: [shop, team-a]
+inventory:
+  watch_pods: true
 rules:
+  - name: theirs
+    sources: vault.corp/**
+    namespace_secrets: true
   - name: releases
     sources: registry.corp/releases/**
     check: never
@@ -114,11 +122,17 @@ fn a_whole_configuration_is_read() {
     let name_of = |credentials: &Option<Arc<NamedCredentials>>| {
         credentials.as_ref().map(|credentials| credentials.name().to_string())
     };
+    let [shop, team_a] = ["shop", "team-a"].map(|name| name.parse::<Namespace>().unwrap());
     let releases = terms(&config, "shop", "registry.corp/releases/app:1");
-    assert_eq!((releases.check, name_of(&releases.credentials)), (Check::Never, None));
+    assert_eq!(releases.check, Check::Never);
+    assert!(matches!(releases.reader, Reader::Nobody));
     let hub = terms(&config, "team-a", "nginx:1.27");
     assert_eq!(hub.check.max_age(), Some(Duration::from_secs(900)));
-    assert_eq!(name_of(&hub.credentials), Some("hub".to_owned()));
+    assert!(matches!(&hub.reader, Reader::Named(hub) if hub.name().as_str() == "hub"));
+    let theirs = terms(&config, "shop", "vault.corp/app:1");
+    assert!(matches!(&theirs.reader, Reader::Namespace(tenants) if tenants.have(&shop)));
+    assert!(config.watch_pods);
+    assert_eq!(config.feeds.into_keys().collect::<Vec<_>>(), [shop, team_a]);
     let target_credentials = &config.registries.target_credentials;
     assert_eq!(name_of(target_credentials), Some("push".to_owned()));
     let platforms = ["linux/amd64", "linux/arm64"].map(|one| one.parse().unwrap());
@@ -157,7 +171,9 @@ fn what_is_left_out_has_a_default() {
     let config = load(&format!("{}{rules}", without.replace("  credentials: push\n", ""))).unwrap();
     let all = terms(&config, "shop", "nginx:1.27");
     assert_eq!(all.check.max_age(), Some(Duration::from_secs(3_600)));
-    assert!(all.credentials.is_none() && config.registries.target_credentials.is_none());
+    assert!(matches!(all.reader, Reader::Nobody));
+    assert!(config.registries.target_credentials.is_none() && config.tenants.is_empty());
+    assert!(!config.watch_pods);
     assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
     assert!(config.receivers.is_empty());
@@ -228,9 +244,15 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("    namespaces: [shop, \"", "    namespace: [shop, \""),
         CONFIG.replace(&CONFIG[CONFIG.find("rules:").unwrap()..CONFIG.find("copy:").unwrap()], ""),
         CONFIG.replace(
-            &CONFIG[CONFIG.find("\n  - name: rel").unwrap()..CONFIG.find("\ncopy:").unwrap()],
+            &CONFIG[CONFIG.find("\n  - name: theirs").unwrap()..CONFIG.find("\ncopy:").unwrap()],
             " []",
         ),
+        CONFIG.replace("[shop, team-a]", "[shop, 'team-*']"),
+        CONFIG.replace("[shop, team-a]", "[shop, shop]"),
+        CONFIG.replace("[shop, team-a]", "[]"),
+        CONFIG.replace("    namespace_secrets: true\n", ""),
+        CONFIG.replace("namespace_secrets: true", "namespace_secrets: true\n    credentials: hub"),
+        CONFIG.replace("namespace_secrets: true", "namespace_secrets: true\n    deny: true"),
         CONFIG.replace("check: 15m", "check: 15 minutes"),
         CONFIG.replace("linux/arm64/v8", "arm64"),
         CONFIG.replace("foreign_layers: skip", "foreign_layers: push"),

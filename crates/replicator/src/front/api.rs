@@ -200,13 +200,13 @@ impl Api {
         source: &ImageReference,
         terms: &Terms,
     ) -> Result<(Option<Arc<Record>>, Option<Answer>), Refusal> {
-        let who = terms.who(source);
+        let who = terms.who(source, &trigger.namespace);
         let found = tokio::try_join!(self.ledger.find(source), self.rights.standing(source, &who));
         let (record, Standing { right, is_due }) =
             found.map_err(|error| self.cannot_answer(question.source, &error))?;
         // Where nobody else could have it, a first copy shows the right by itself.
         let is_guarded = record.as_ref().is_some_and(|record| record.state.is_there())
-            || self.rules.divide(source, &who.identity());
+            || self.rules.divide(source, &who);
         let is_a_matter = is_guarded || !matches!(right, Right::Unknown(_));
         if is_due && is_a_matter && question.verb != Verb::Plan {
             self.rights.prove(source, &who);

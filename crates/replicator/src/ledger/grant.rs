@@ -1,12 +1,13 @@
 //! What a source said of who may read a repository of it, and what follows from that: pure, no
 //! storage.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use protocol::ImageReference;
+use protocol::{ImageReference, Namespace};
 
 use super::record::REFUSED_RETRY;
 use crate::clock::Timestamp;
@@ -16,6 +17,9 @@ use crate::label::Label;
 /// a source that is down stops nobody, and is asked again soon.
 const UNANSWERED_HOLDS: Duration = Duration::from_secs(300);
 
+/// What a namespace's word in the ledger begins with. No name of credentials has a slash.
+const OF_NAMESPACE: &str = "namespace/";
+
 /// Who asks a source: nobody in particular, or who credentials say, told by their name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Identity {
@@ -23,19 +27,53 @@ pub(crate) enum Identity {
     Anonymous,
     /// With credentials.
     Named(Label),
+    /// With the pull secrets of a namespace, as they were in one version: with others it is
+    /// somebody else, who has to show a right of their own.
+    Namespace(Namespace, Version),
+}
+
+/// Tells the pull secrets of a namespace at one time from those at another. Says nothing of what
+/// stands in them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Version([u8; 16]);
+
+impl Version {
+    /// One of these bytes.
+    pub(crate) const fn of(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let number = (text.len() == 32).then(|| u128::from_str_radix(text, 16).ok()).flatten()?;
+        let version = Self(number.to_be_bytes());
+        (version.to_string() == text).then_some(version)
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", u128::from_be_bytes(self.0))
+    }
 }
 
 impl Identity {
     /// The word in the ledger: the name, if there is one.
-    pub(crate) fn as_str(&self) -> &str {
+    pub(crate) fn word(&self) -> Cow<'_, str> {
         match self {
-            Self::Anonymous => "",
-            Self::Named(name) => name.as_str(),
+            Self::Anonymous => "".into(),
+            Self::Named(name) => name.as_str().into(),
+            Self::Namespace(namespace, version) => {
+                format!("{OF_NAMESPACE}{namespace}/{version}").into()
+            }
         }
     }
 
-    /// The inverse of [`Identity::as_str`].
+    /// The inverse of [`Identity::word`].
     pub(crate) fn parse(text: &str) -> Option<Self> {
+        if let Some(of_namespace) = text.strip_prefix(OF_NAMESPACE) {
+            let (namespace, version) = of_namespace.split_once('/')?;
+            return Some(Self::Namespace(namespace.parse().ok()?, Version::parse(version)?));
+        }
         match text {
             "" => Some(Self::Anonymous),
             name => name.parse().ok().map(Self::Named),
@@ -43,12 +81,15 @@ impl Identity {
     }
 }
 
-/// `without credentials`, `with the credentials 'hub'`
+/// `without credentials`, `with the credentials 'hub'`, `with the pull secrets of namespace shop`
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Anonymous => f.write_str("without credentials"),
             Self::Named(name) => write!(f, "with the credentials '{name}'"),
+            Self::Namespace(namespace, _) => {
+                write!(f, "with the pull secrets of namespace {namespace}")
+            }
         }
     }
 }
@@ -210,6 +251,10 @@ mod tests {
         Identity::Named("hub".parse().unwrap())
     }
 
+    fn shop(version: u8) -> Identity {
+        Identity::Namespace("shop".parse().unwrap(), Version::of([version; 16]))
+    }
+
     fn denied() -> Verdict {
         Verdict::Denied("401".to_owned())
     }
@@ -247,6 +292,18 @@ mod tests {
         assert_eq!(standing(&shown, &hub(), Duration::ZERO), (Right::Shown, false));
         for identity in [&other, &Identity::Anonymous] {
             assert_eq!(standing(&shown, identity, Duration::ZERO), (Right::Unknown(None), true));
+        }
+    }
+
+    #[test]
+    fn case_22_what_a_namespace_has_shown_counts_for_its_pull_secrets_of_then_alone() {
+        let shown = [(shop(1), Verdict::Allowed, Duration::ZERO)];
+        assert_eq!(standing(&shown, &shop(1), Duration::ZERO), (Right::Shown, false));
+        // Credentials may be called as a namespace is.
+        let same_name = Identity::Named("shop".parse().unwrap());
+        let neighbour = Identity::Namespace("shop2".parse().unwrap(), Version::of([1; 16]));
+        for identity in [shop(2), same_name, neighbour] {
+            assert_eq!(standing(&shown, &identity, Duration::ZERO), (Right::Unknown(None), true));
         }
     }
 
@@ -311,9 +368,19 @@ mod tests {
 
     #[test]
     fn words_are_readable_back() {
-        for identity in [Identity::Anonymous, hub()] {
-            assert_eq!(Identity::parse(identity.as_str()), Some(identity));
+        for identity in [Identity::Anonymous, hub(), shop(0), shop(0xab)] {
+            assert_eq!(Identity::parse(&identity.word()), Some(identity));
         }
-        assert_eq!(Identity::parse("No name"), None);
+        let version = "000000000000000000000000000000ab";
+        for text in
+            ["No name", "namespace/", "namespace/shop", "namespace/shop/", "namespace/shop/ab"]
+        {
+            assert_eq!(Identity::parse(text), None, "{text}");
+        }
+        for (namespace, version) in
+            [("", version), ("No", version), ("shop", "+".repeat(32).as_str())]
+        {
+            assert_eq!(Identity::parse(&format!("namespace/{namespace}/{version}")), None);
+        }
     }
 }

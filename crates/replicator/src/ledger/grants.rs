@@ -111,7 +111,7 @@ pub(super) async fn put(
         let (verdict, reason) = words(&grant.verdict);
         query
             .bind(source.as_str().to_owned())
-            .bind(identity.as_str().to_owned())
+            .bind(identity.word().into_owned())
             .bind(verdict.to_owned())
             .bind(reason.to_owned())
             .bind(grant.asked_at.as_ms())

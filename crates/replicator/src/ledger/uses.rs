@@ -3,7 +3,7 @@
 //! Numbers of pods are told as they are, never as what was added: telling the same twice changes
 //! nothing, and several replicators may watch the same cluster.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use protocol::{Digest, ImageReference, Namespace};
 use sqlx::{Any, AnyConnection, AnyPool, Row};
@@ -36,20 +36,9 @@ pub(crate) type Running = BTreeMap<Use, u64>;
 pub(crate) enum Sighting {
     /// All that runs in the cluster.
     Cluster(Running),
-    /// All that runs in these namespaces.
-    Namespaces(BTreeSet<Namespace>, Running),
     /// What has changed since in the cluster: how many pods run each of these now, zero where
     /// none is left. Empty where nothing has: then the picture is known to be whole for longer.
     Changes(Running),
-    /// The same of some namespaces alone.
-    ChangesInNamespaces(Running),
-}
-
-impl Sighting {
-    /// Whether the picture of the whole cluster is complete with it.
-    fn is_of_cluster(&self) -> bool {
-        matches!(self, Self::Cluster(_) | Self::Changes(_))
-    }
 }
 
 impl Ledger {
@@ -65,13 +54,9 @@ impl Ledger {
         sighting: Sighting,
         as_of: Timestamp,
     ) -> Result<(), LedgerError> {
-        let known_until = sighting.is_of_cluster().then_some(as_of);
         let changes = match sighting {
-            Sighting::Cluster(running) => self.compare(running, |_| true).await?,
-            Sighting::Namespaces(namespaces, running) => {
-                self.compare(running, |namespace| namespaces.contains(namespace)).await?
-            }
-            Sighting::Changes(running) | Sighting::ChangesInNamespaces(running) => running,
+            Sighting::Cluster(running) => self.compare(running).await?,
+            Sighting::Changes(running) => running,
         };
         let mut changes: Vec<_> = changes.into_iter().collect();
         while changes.len() > CHANGED_AT_ONCE {
@@ -80,19 +65,12 @@ impl Ledger {
             changes = rest;
         }
         // The picture is whole with the last change, not before.
-        self.change(Action::See { changes, known_until }).await.map(drop)
+        self.change(Action::See { changes, known_until: Some(as_of) }).await.map(drop)
     }
 
-    /// In what `running` differs from what is written down of those namespaces.
-    async fn compare(
-        &self,
-        mut running: Running,
-        is_meant: impl Fn(&Namespace) -> bool,
-    ) -> Result<Running, LedgerError> {
+    /// In what `running` differs from what is written down.
+    async fn compare(&self, mut running: Running) -> Result<Running, LedgerError> {
         for (known, pods) in running_now(self.shared.store.readers()).await? {
-            if !is_meant(&known.namespace) {
-                continue;
-            }
             if running.get(&known) == Some(&pods) {
                 running.remove(&known);
             } else {

@@ -35,6 +35,8 @@ async fn everything() -> String {
     metrics.files().loaded("front.key", NOW);
     metrics.files().refused("front.key");
     metrics.files().certificate_ends(NOW);
+    metrics.cluster().pull_secrets_are_watched(&"shop".parse().unwrap(), true);
+    metrics.cluster().pull_secrets_unusable(&"shop".parse().unwrap(), 1);
     metrics.notifications().delivered(&"scanner".parse().unwrap());
     metrics.copy_begins();
     metrics.copy_begins();

@@ -69,7 +69,8 @@ impl World {
         hold("team-a", entry(&source, "a"));
         let config_of_b = hold("team-b", DockerConfig::default());
         let files = serde_yaml::from_str(&RULES.replace("HOST", &source.host())).unwrap();
-        let rules = Rules::read(files, &keyring, &copy::Scope::default()).unwrap();
+        let rules =
+            Rules::read(files, &keyring, &Default::default(), &copy::Scope::default()).unwrap();
 
         let retry = RetryPolicy { attempts: 1, ..RetryPolicy::default() };
         let mut config = ClientConfig { retry, ..ClientConfig::default() };

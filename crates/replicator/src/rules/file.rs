@@ -3,16 +3,18 @@
 use std::collections::HashSet;
 use std::fmt::Display;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use copy::{MediaType, Platform, Referrers, Scope};
 use protocol::ImagePattern;
 use serde::Deserialize;
 
 use super::{Rule, Rules, Terms};
-use crate::credentials::Keyring;
+use crate::credentials::{Keyring, Reader};
 use crate::freshness::Check;
 use crate::label::Label;
 use crate::namespaces::NamespacePattern;
+use crate::tenants::Tenants;
 
 /// Rules that are read at most: each trigger looks through them.
 const MAX_RULES: usize = 1_000;
@@ -27,6 +29,8 @@ pub(crate) struct RuleFile {
     #[serde(default)]
     deny: bool,
     credentials: Option<Label>,
+    #[serde(default)]
+    namespace_secrets: bool,
     check: Option<Check>,
     platforms: Option<Vec<Platform>>,
     referrers: Option<ReferrersFile>,
@@ -65,11 +69,12 @@ impl From<ReferrersFile> for Referrers {
 }
 
 impl Rules {
-    /// The rules of a configuration with these credentials; what they do not say of an image's
-    /// parts is as in `scope`.
+    /// The rules of a configuration with these credentials and tenants; what they do not say of an
+    /// image's parts is as in `scope`.
     pub(crate) fn read(
         files: Vec<RuleFile>,
         keyring: &Keyring,
+        tenants: &Tenants,
         scope: &Scope,
     ) -> Result<Self, RulesError> {
         if files.len() > MAX_RULES {
@@ -82,7 +87,7 @@ impl Rules {
             if !names.insert(name.clone()) {
                 return Err(RulesError::Twice(name));
             }
-            let rule = file.read(keyring, scope);
+            let rule = file.read(keyring, tenants, scope);
             rules.push(rule.map_err(|error| RulesError::Rule { name, error })?);
         }
         Ok(Self(rules.into()))
@@ -90,19 +95,27 @@ impl Rules {
 }
 
 impl RuleFile {
-    fn read(self, keyring: &Keyring, scope: &Scope) -> Result<Rule, RuleError> {
+    fn read(self, keyring: &Keyring, tenants: &Tenants, scope: &Scope) -> Result<Rule, RuleError> {
         let has_terms = self.credentials.is_some()
+            || self.namespace_secrets
             || self.check.is_some()
             || self.platforms.is_some()
             || self.referrers.is_some();
         if self.deny && has_terms {
             return Err(RuleError::DenyStandsAlone);
         }
-        let credentials = self
-            .credentials
-            .map(|name| keyring.get(&name).cloned().ok_or(RuleError::Credentials(name)));
+        let reader = match (self.credentials, self.namespace_secrets) {
+            (None, false) => Reader::Nobody,
+            (Some(name), false) => match keyring.get(&name) {
+                Some(credentials) => Reader::Named(Arc::clone(credentials)),
+                None => return Err(RuleError::Credentials(name)),
+            },
+            (Some(_), true) => return Err(RuleError::TwoReaders),
+            (None, true) if tenants.is_empty() => return Err(RuleError::NoTenants),
+            (None, true) => Reader::Namespace(tenants.clone()),
+        };
         let terms = Terms {
-            credentials: credentials.transpose()?,
+            reader,
             check: self.check.unwrap_or_default(),
             scope: Scope {
                 platforms: self.platforms.unwrap_or_else(|| scope.platforms.clone()),
@@ -179,6 +192,14 @@ pub(crate) enum RuleError {
         "credentials: there are none by the name of '{0}' in the configuration's `credentials`"
     )]
     Credentials(Label),
+    /// Two who are to read the same sources.
+    #[error("credentials and namespace_secrets: a source is read with one or the other, not both")]
+    TwoReaders,
+    /// Nobody has pull secrets that may be read.
+    #[error(
+        "namespace_secrets: the configuration's `tenancy.secret_namespaces` lists no namespace"
+    )]
+    NoTenants,
     /// What is denied is not copied.
     #[error("deny stands alone: beside it there are only name, sources and namespaces")]
     DenyStandsAlone,

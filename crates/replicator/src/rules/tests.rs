@@ -13,7 +13,7 @@ pub(crate) fn open_to_all() -> Rules {
 
 fn read(yaml: &str) -> Result<Rules, RulesError> {
     let files: Vec<RuleFile> = serde_yaml::from_str(yaml).unwrap();
-    Rules::read(files, &Default::default(), &Scope::default())
+    Rules::read(files, &Default::default(), &Default::default(), &Scope::default())
 }
 
 const RULES: &str = "
@@ -66,7 +66,12 @@ fn what_a_rule_does_not_say_is_as_everywhere() {
     let scope = Scope { platforms: vec!["linux/amd64".parse().unwrap()], ..Scope::default() };
     let yaml = "[{name: own, sources: docker.io/**, platforms: [linux/arm64], check: never},
         {name: usual, sources: '**', referrers: {enabled: false}}]";
-    let rules = Rules::read(serde_yaml::from_str(yaml).unwrap(), &Default::default(), &scope);
+    let rules = Rules::read(
+        serde_yaml::from_str(yaml).unwrap(),
+        &Default::default(),
+        &Default::default(),
+        &scope,
+    );
     let rules = rules.unwrap();
     let terms = |image: &str| {
         rules.allow(&"shop".parse().unwrap(), &image.parse().unwrap()).unwrap().clone()

@@ -15,7 +15,7 @@ use http::Method;
 use protocol::{Namespace, Trigger};
 use serde_json::json;
 use tempfile::TempDir;
-use testkit::{Certificates, Fault, Image, Kind, ScriptedRegistry, When};
+use testkit::{Certificates, Fault, Image, Kind, KubeApi, ScriptedRegistry, When};
 
 use crate::finder::{Canary, Evidence};
 use crate::processes::Watch;
@@ -58,6 +58,8 @@ pub(crate) struct Scene {
     helped: ScriptedRegistry,
     locked: ScriptedRegistry,
     broken: ScriptedRegistry,
+    owned: ScriptedRegistry,
+    api: KubeApi,
     replies: Mutex<Vec<u8>>,
 }
 
@@ -122,6 +124,12 @@ impl Scene {
         let locked = ScriptedRegistry::builder().bearer("u", "another", HOUR).start().await;
         let broken_registry = ScriptedRegistry::builder().basic("u", "another").start().await;
 
+        let [cluster, of_namespace, misplaced] =
+            ["token of the cluster", "pull secret", "misplaced pull secret"].map(marked);
+        let owned = ScriptedRegistry::builder().basic("tenant", &of_namespace.secret).start().await;
+        owned.push(&Image::new(&[b"fourth"]), "app", "v1");
+        let api = api_server(&owned.host(), &of_namespace, &misplaced).await;
+
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
         let certificates = Certificates::new();
@@ -141,6 +149,7 @@ impl Scene {
             "credHelpers": {helped_registry.host(): "canary", broken_registry.host(): "broken"},
         });
         write("config.json", &docker_config.to_string());
+        write("kubeconfig", &api.kubeconfig(&cluster.secret));
         write("receiver.secret", &format!("whsec_{}", STANDARD.encode(&signing.secret)));
         install(folder.path(), "canary", HELPER, "robot", &helped);
         install(folder.path(), "broken", BROKEN_HELPER, "u", &broken);
@@ -154,6 +163,7 @@ impl Scene {
             &helped_registry,
             &locked,
             &broken_registry,
+            &owned,
         ];
         let named = |registry: &&ScriptedRegistry| (registry.host(), json!({"plain_http": true}));
         let named: serde_json::Map<_, _> = all.iter().map(named).collect();
@@ -167,7 +177,11 @@ impl Scene {
             "target": {"root": format!("{}/mirror", target.host()), "credentials": "all"},
             "registries": named,
             "credentials": {"all": format!("{at}/config.json")},
-            "rules": [{"name": "all", "sources": "**", "credentials": "all"}],
+            "tenancy": {"secret_namespaces": ["shop", "unreadable"]},
+            "rules": [
+                {"name": "own", "sources": format!("{}/**", owned.host()), "namespace_secrets": true},
+                {"name": "all", "sources": "**", "credentials": "all"},
+            ],
             // It answers that there is nothing, so that each event is sent again and again.
             "notifications": [{"name": "nobody", "plain_http": true,
                 "url": format!("{}/{}?key={}", store.url(), in_url(&place.secret), in_url(&place.secret)),
@@ -191,6 +205,9 @@ impl Scene {
             wrong,
             caller,
             guess,
+            cluster,
+            of_namespace,
+            misplaced,
             signing,
             place,
         ];
@@ -206,6 +223,8 @@ impl Scene {
             helped: helped_registry,
             locked,
             broken: broken_registry,
+            owned,
+            api,
             replies: Mutex::default(),
         }
     }
@@ -228,7 +247,7 @@ impl Scene {
         })
         .await;
 
-        for good in [&self.source, &self.identity, &self.helped] {
+        for good in [&self.source, &self.identity, &self.helped, &self.owned] {
             self.ask_until(&format!("{}/app:v1", good.host()), " 200 ").await;
         }
         for (bad, code) in [(&self.locked, "\"denied\""), (&self.broken, "\"failed\"")] {
@@ -238,8 +257,15 @@ impl Scene {
         let bearer = format!("Bearer {}", self.secret("token"));
         let brings = |secret: &Option<String>| secret.as_ref() == Some(&bearer);
         assert!(self.source.requests().iter().any(|request| brings(&request.authorization)));
-        let is_told = self.within(async || self.store.count(&Method::POST, Kind::Other) > 1);
-        assert!(is_told.await, "nobody was told");
+        let bearer = format!("Bearer {}", self.secret("token of the cluster"));
+        assert_eq!(self.api.authorizations().into_iter().collect::<Vec<_>>(), [bearer]);
+        let is_told = async || {
+            let ready = wire::ask_status(self.status, "/readyz").await.unwrap();
+            ready.contains("namespace unreadable are not watched")
+        };
+        self.until(is_told).await;
+        let is_notified = self.within(async || self.store.count(&Method::POST, Kind::Other) > 1);
+        assert!(is_notified.await, "nobody was told");
         let refused = self.ask("/v2/", self.secret("guessed password")).await;
         assert!(refused.contains(" 401 "), "{refused}");
 
@@ -273,6 +299,7 @@ impl Scene {
             .env_clear()
             .env("PATH", path.join(":"))
             .env("LEAK", &leak.secret)
+            .env("KUBECONFIG", self.folder.path().join("kubeconfig"))
             .stdin(Stdio::null())
             .stdout(File::create(log).unwrap())
             .stderr(File::options().append(true).open(log).unwrap())
@@ -356,6 +383,22 @@ async fn source(
         source.script(When::each(Method::GET, Kind::Blob).of(digest), Fault::redirect(&location));
     }
     source
+}
+
+/// Has a pull secret of `shop` for a registry, beside broken ones; and those of `unreadable`, which
+/// it does not tell in the form that clients expect.
+async fn api_server(registry: &str, secret: &Canary, misplaced: &Canary) -> KubeApi {
+    let api = KubeApi::start().await;
+    let entry = json!({"username": "tenant", "password": secret.secret});
+    api.put_pull_secret("shop", "good", &json!({"auths": {registry: entry}}).to_string());
+    api.put_pull_secret("shop", "no-json", &misplaced.secret);
+    let host = format!("u:{}@r.example", misplaced.secret);
+    api.put_pull_secret("shop", "no-host", &json!({"auths": {host: {"auth": "dTpw"}}}).to_string());
+    api.put_pull_secret("unreadable", "good", &json!({"auths": {registry: entry}}).to_string());
+    let data = json!({".dockerconfigjson": [misplaced.secret]});
+    let object = json!({"type": "kubernetes.io/dockerconfigjson", "data": data});
+    api.put("secrets", "unreadable", "no-text", object);
+    api
 }
 
 /// Wants a password, and signs where its uploads go.

@@ -128,9 +128,19 @@ impl Home {
         process
     }
 
-    /// The answer to a trigger.
+    /// The answer to a trigger from the namespace `shop`.
     pub(crate) async fn trigger(&self, verb: &str, source: &str) -> Result<Receipt, Refusal> {
-        self.host.trigger(verb, "shop", source).await
+        self.trigger_from("shop", verb, source).await
+    }
+
+    /// The answer to a trigger.
+    pub(crate) async fn trigger_from(
+        &self,
+        namespace: &str,
+        verb: &str,
+        source: &str,
+    ) -> Result<Receipt, Refusal> {
+        self.host.trigger(verb, namespace, source).await
     }
 
     /// The status and text of `/readyz`; None where nobody answers.

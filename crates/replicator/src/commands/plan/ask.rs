@@ -35,8 +35,8 @@ pub(crate) async fn estimate(
 
 /// Reads the source as who the rule says, and of it what the rule has copied.
 async fn estimate_one(copier: &Copier, allowed: &Allowed) -> Result<Estimate, CopyError> {
-    let Allowed { job, terms } = allowed;
-    let reader = copier.client().with_credentials(terms.who(&job.source).port());
+    let Allowed { job, terms, who } = allowed;
+    let reader = copier.client().with_credentials(who.port());
     let copier = copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
     copier.estimate(job).await
 }

@@ -3,6 +3,7 @@
 use copy::Job;
 use protocol::TargetRoot;
 
+use crate::credentials::Who;
 use crate::label::Label;
 use crate::manifests::{Named, NamedBy};
 use crate::rules::{Rules, Terms, allowed_by};
@@ -25,6 +26,8 @@ pub(crate) struct Allowed {
     pub(crate) job: Job,
     /// How.
     pub(crate) terms: Terms,
+    /// Who reads it. The pull secrets of a namespace are not seen from here.
+    pub(crate) who: Who,
 }
 
 /// Holds images against the rules.
@@ -53,7 +56,8 @@ fn decide_one(named: Named, rules: &Rules, target: &TargetRoot) -> Vec<Decided> 
         let outcome = match (allowed_by(fit, &by.namespace, &source), target.replica_of(&source)) {
             (Ok(terms), Ok(replica)) => {
                 let job = Job { source: source.clone(), replica };
-                Ok(Allowed { job, terms: terms.clone() })
+                let who = terms.who(&source, &by.namespace);
+                Ok(Allowed { job, terms: terms.clone(), who })
             }
             (Err(not_allowed), _) => Err(not_allowed.to_string()),
             (_, Err(no_place)) => Err(no_place.to_string()),

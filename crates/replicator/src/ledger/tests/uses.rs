@@ -1,7 +1,5 @@
 //! What runs, as the watch on pods tells it.
 
-use std::collections::BTreeSet;
-
 use super::*;
 use crate::ledger::uses::{Running, Sighting, Use};
 
@@ -12,7 +10,6 @@ mod scenarios {
     on_both_stores!(
         what_runs_is_written_down_as_it_is_told,
         a_complete_list_ends_what_is_not_in_it,
-        a_list_of_namespaces_says_nothing_of_others_nor_of_the_cluster,
         more_than_one_change_takes_is_all_there_before_the_picture_is_whole,
         what_ended_long_ago_goes_and_what_runs_stays,
     );
@@ -78,19 +75,6 @@ async fn a_complete_list_ends_what_is_not_in_it(store: &Fixture) {
         ledger.picture().await.unwrap().pods_known_until,
         Some(Timestamp::from_ms(1_055_000))
     );
-}
-
-async fn a_list_of_namespaces_says_nothing_of_others_nor_of_the_cluster(store: &Fixture) {
-    let ledger = store.open().await;
-    let both = running([(used("1", "shop"), 2), (used("1", "other"), 1)]);
-    see(&ledger, Sighting::ChangesInNamespaces(both)).await;
-    let shop = BTreeSet::from(["shop".parse().unwrap()]);
-    see(&ledger, Sighting::Namespaces(shop, Running::new())).await;
-    assert_eq!(
-        store.rows("SELECT namespace, pods FROM uses ORDER BY namespace").await,
-        ["other 1", "shop 0"]
-    );
-    assert_eq!(ledger.picture().await.unwrap().pods_known_until, None);
 }
 
 async fn more_than_one_change_takes_is_all_there_before_the_picture_is_whole(store: &Fixture) {
