@@ -29,8 +29,8 @@ setup_file() {
     publish new shop/web:2.0 1 >"$WORK/new.reference"
     start_api_server
     jq -n --arg root "$(address_of target)/mirror" '{
-        config: {target: {root: $root}, rules: [{name: "all", sources: "**"}]},
-        monitoring: {serviceMonitor: {enabled: false}, prometheusRule: {enabled: false}}
+        config: {target: {root: $root}, rules: [{name: "all", sources: "**", namespace_secrets: true}]},
+        tenancy: {secretNamespaces: ["shop"]}, inventory: {watchPods: true}, monitoring: {serviceMonitor: {enabled: false}, prometheusRule: {enabled: false}}
     }' >"$WORK/values.yaml"
     mkdir -p "$WORK/server"
     free_port >"$WORK/server/port"
@@ -105,7 +105,7 @@ images_of() { jq -r '.spec.containers[].image, (.spec.initContainers // [])[].im
     rights | k apply -f -
     kubeconfig "$(token_of "$RELEASE" "$(account)")" >"$WORK/replicator/kubeconfig"
     stop_service replicator
-    sed -i 's|^  - name: all|  - name: own\n    sources: "*/own/**"\n    credentials: namespace\n&|' \
+    sed -i 's|^  - name: all|  - name: own\n    sources: "*/own/**"\n    namespace_secrets: true\n&|' \
         "$WORK/replicator/config.yaml"
     cat >>"$WORK/replicator/config.yaml" <<CONF
 tenancy:
@@ -115,12 +115,12 @@ inventory:
 CONF
     KUBECONFIG="$WORK/replicator/kubeconfig" start_replicator replicator
     publish own own/app:1 1 >"$WORK/own.reference"
-    named own "$(cat "$WORK/own.reference")" | k create --namespace shop -f -
-    wait_until 30 "the source is closed to who has no secret" state_is refused own/app
+    wait_until 30 "who has no secret is refused" is_refused_for 'has no right to this image'
     credentials source >"$WORK/source.json"
     k create secret generic pull --namespace shop --type kubernetes.io/dockerconfigjson \
         --from-file ".dockerconfigjson=$WORK/source.json"
-    wait_until 90 "the namespace's own secret opens the source" is_there_once_asked own/app
+    wait_until 60 "the namespace's own secret opens the source" create_own
+    wait_until 60 "the copy is made" state_is present own/app
     wait_until 60 "the pod is seen" is_in_use own/app
 }
 
@@ -131,12 +131,11 @@ account() { rights | jq -r 'select(.kind == "ServiceAccount") | .metadata.name' 
 may() { k auth can-i "$@" --as "system:serviceaccount:$RELEASE:$(account)"; }
 may_not() { [ "$(may "$@")" = no ] || die "it may: $*"; }
 
-# is_there_once_asked REPOSITORY: what was refused rests for half a minute, until somebody asks again.
-is_there_once_asked() {
-    named "asks-$RANDOM" "$(cat "$WORK/own.reference")" | k create --namespace shop -f - >/dev/null
-    sleep 3
-    state_is present "$1"
-}
+# create_own: a pod of the image that only the secret opens.
+create_own() { named own "$(cat "$WORK/own.reference")" | k create --namespace shop -f -; }
+
+# is_refused_for WORDS
+is_refused_for() { ! create_own >"$BATS_TEST_TMPDIR/said" 2>&1 && grep -q "$1" "$BATS_TEST_TMPDIR/said"; }
 
 # state_is STATE REPOSITORY
 state_is() {
