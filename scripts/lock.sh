@@ -18,8 +18,8 @@ die() {
 # Everything that the module is built from, unit tests aside, with digests, in an order that no
 # locale changes.
 inputs() {
-    { find src crates/protocol/src -type f -name '*.rs' ! -path '*/tests.rs' ! -path '*/tests/*' &&
-        printf '%s\n' Cargo.lock Cargo.toml crates/protocol/Cargo.toml; } |
+    { find src crates/{protocol,workload}/src -type f -name '*.rs' ! -path '*/tests.rs' ! -path '*/tests/*' &&
+        printf '%s\n' Cargo.lock Cargo.toml crates/{protocol,workload}/Cargo.toml; } |
         LC_ALL=C sort | xargs sha256sum |
         jq -Rn '[inputs | capture("^(?<digest>[0-9a-f]{64})  (?<path>.+)$")
             | {key: .path, value: "sha256:\(.digest)"}] | from_entries'
