@@ -32,13 +32,8 @@ setup_file() {
         config: {target: {root: $root}, rules: [{name: "all", sources: "**", namespace_secrets: true}]},
         tenancy: {secretNamespaces: ["shop"]}, inventory: {watchPods: true}, monitoring: {serviceMonitor: {enabled: false}, prometheusRule: {enabled: false}}
     }' >"$WORK/values.yaml"
-    mkdir -p "$WORK/server"
-    free_port >"$WORK/server/port"
-    policies_file replicator rewrite >"$WORK/server/policies.yaml"
-    launch_and_wait server "$BIN/policy-host" serve \
-        --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-        --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key" \
-        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
+    start_policy_server replicator rewrite \
+        --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key"
     for name in shop cart kubewarden "$RELEASE"; do
         k create namespace "$name"
         # Older API servers do not label them by themselves.

@@ -8,13 +8,8 @@ load helpers
 setup_file() {
     start_everything
     publish web shop/web:1.0 1 >"$WORK/images/reference"
-    mkdir -p "$WORK/server"
-    free_port >"$WORK/server/port"
-    policies_file replicator rewrite >"$WORK/server/policies.yaml"
-    launch_and_wait server "$BIN/policy-host" serve \
-        --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-        --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key" \
-        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
+    start_policy_server replicator rewrite \
+        --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key"
 }
 teardown_file() { work_end; }
 setup() { image="$(cat "$WORK/images/reference")"; }

@@ -356,14 +356,15 @@ evaluate() {
         "$MODULE" 2>>"$WORK/host/log" || die_with_log host "$1 gave no answer"
 }
 
-# start_policy_server REPLICATOR MODE: `policy-host serve` by plain HTTP, as the service `server`.
+# start_policy_server REPLICATOR MODE [OPTION...]: `policy-host serve` as the service `server`, by
+# plain HTTP unless options name a certificate.
 start_policy_server() {
     mkdir -p "$WORK/server"
     free_port >"$WORK/server/port"
     policies_file "$1" "$2" >"$WORK/server/policies.yaml"
     launch_and_wait server "$BIN/policy-host" serve \
         --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
+        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host" "${@:3}"
 }
 
 # policies_file REPLICATOR MODE: a policy server's list of policies on stdout, with ours.

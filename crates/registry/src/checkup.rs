@@ -1,11 +1,11 @@
 //! What a person asks of a registry before anything is copied: where its name leads, whether it
-//! takes our credentials, and whether we may push. Leaves nothing behind.
+//! takes our credentials, and whether we may push and delete. Leaves nothing behind.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
 
 use http::{Method, header};
-use protocol::{Registry, Repository};
+use protocol::{Digest, Registry, Repository};
 
 use crate::client::Client;
 use crate::error::{Error, Operation};
@@ -57,5 +57,16 @@ impl Client {
     ) -> Result<PushTrial, Error> {
         let upload = self.start_upload(registry, repository).await?;
         Ok(PushTrial { kept: upload.give_up().await.err() })
+    }
+
+    /// Whether we may delete manifests of `repository`: asks for the end of one that nobody has.
+    pub async fn try_delete(
+        &self,
+        registry: &Registry,
+        repository: &Repository,
+    ) -> Result<(), Error> {
+        let nobodys = format!("sha256:{:032x}{:032x}", fastrand::u128(..), fastrand::u128(..));
+        let nobodys: Digest = nobodys.parse().expect("64 digits make a digest");
+        self.delete_manifest(registry, repository, &nobodys).await.map(drop)
     }
 }

@@ -34,10 +34,11 @@ pub(crate) struct Prune {
 }
 
 const NOTES: &str = "\
-An image is unused when nobody has asked for it and no pod has run it for that time, by its source or
-its replica, by tag or digest. The replicator must watch pods (`inventory.watch_pods`). With --yes it
-also needs the token that the replicator has as `status.token`, and the right to delete at the target;
-the command waits for the end. Blobs go with the registry's own garbage collection.
+An image is unused when nobody has asked for it and no pod has run it for that time, by its
+source or its replica, by tag or digest. The replicator must watch pods (`inventory.watch_pods`).
+With --yes it also needs the token that the replicator has as `status.token`, and the right to
+delete at the target; the command waits for the end. Blobs go with the registry's own garbage
+collection.
 
 Examples:
   image-replicator prune --unused-for 90d

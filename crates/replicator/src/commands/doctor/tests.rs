@@ -224,6 +224,16 @@ async fn faults_of_others_are_found_with_what_mends_them() {
     target.script(When::each(Method::DELETE, Kind::Upload), Fault::status(405, ""));
     tell("uploads cannot be given up", ward.complaints(WELL).await);
     target.behave();
+    let pruned = format!("{WELL}inventory: {{watch_pods: true}}\nretention: {{every: 24h}}\n");
+    let unsupported = Fault::status(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"off"}]}"#);
+    target.script(When::each(Method::DELETE, Kind::Manifest), unsupported);
+    tell("nothing can be deleted", ward.complaints(&pruned).await);
+    target.behave();
+    let denied = Fault::status(403, r#"{"errors":[{"code":"DENIED","message":"push only"}]}"#);
+    target.script(When::each(Method::DELETE, Kind::Manifest), denied);
+    tell("no right to delete", ward.complaints(&pruned).await);
+    target.behave();
+    tell("a right to delete", ward.complaints(&pruned).await);
     let long_ago = "Sat, 01 Jan 2000 00:00:00 GMT".to_owned();
     target.script(When::each(Method::GET, Kind::Ping), Fault::With("date", long_ago));
     tell("a clock that is wrong", without_figures(&ward.complaints(WELL).await));

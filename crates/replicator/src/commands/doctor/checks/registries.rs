@@ -186,7 +186,35 @@ impl Site<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => self.not_created(&subject, &error),
             Err(error) => refused("push", &error),
         };
-        vec![pull, push]
+        let mut findings = vec![pull, push];
+        // Without retention the right is one too many.
+        if self.patient.config.retention.every.is_some() {
+            findings.push(match client.try_delete(&self.registry, repository).await {
+                Ok(()) => Finding::ok("delete", &subject, "we may"),
+                Err(error) => self.keeps_all(&subject, &error, &next),
+            });
+        }
+        findings
+    }
+
+    /// Retention takes replicas away by itself, and cannot.
+    fn keeps_all(&self, subject: &str, error: &Error, rights: &str) -> Finding {
+        match error.kind() {
+            ErrorKind::Unauthorized | ErrorKind::Denied => Finding::fail(
+                "delete",
+                subject,
+                error,
+                format!("{rights}, and to delete; or leave `retention.every` out"),
+            ),
+            ErrorKind::Unsupported => Finding::fail(
+                "delete",
+                subject,
+                error,
+                "let the registry take deletions (distribution: \
+                 REGISTRY_STORAGE_DELETE_ENABLED=true), or leave `retention.every` out",
+            ),
+            _ => unanswered("delete", subject, error, &self.registry),
+        }
     }
 
     /// Some registries want a repository created before anything is pushed into it.
