@@ -86,14 +86,7 @@ impl fmt::Display for Check {
         match self {
             Self::Never => f.write_str("never"),
             Self::Always => f.write_str("always"),
-            Self::After(max_age) => {
-                let s = max_age.as_secs();
-                let (unit_s, unit) = UNITS
-                    .into_iter()
-                    .rfind(|(unit_s, _)| s.is_multiple_of(*unit_s))
-                    .unwrap_or(UNITS[0]);
-                write!(f, "{}{unit}", s / unit_s)
-            }
+            Self::After(max_age) => Period(*max_age).fmt(f),
         }
     }
 }
@@ -108,6 +101,16 @@ impl FromStr for Period {
 
     fn from_str(text: &str) -> Result<Self, PeriodError> {
         parse_duration(text).map(Self).ok_or_else(|| PeriodError(text.chars().take(32).collect()))
+    }
+}
+
+/// As it is written, in the largest unit that it is a whole number of.
+impl fmt::Display for Period {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let s = self.0.as_secs();
+        let (unit_s, unit) =
+            UNITS.into_iter().rfind(|(unit_s, _)| s.is_multiple_of(*unit_s)).unwrap_or(UNITS[0]);
+        write!(f, "{}{unit}", s / unit_s)
     }
 }
 

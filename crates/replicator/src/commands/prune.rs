@@ -8,7 +8,7 @@ use clap::Args;
 use super::output::Output;
 use super::server::{Api, KeeperArgs};
 use super::table::Table;
-use super::words::{BAD, ago, duration, or_nothing, size};
+use super::words::{BAD, ago, or_nothing, size};
 use super::{Exit, Failure};
 use crate::freshness::Period;
 use crate::status::documents::{Prune as Wish, PruneBegun, PrunePlan, PruneRun};
@@ -86,7 +86,7 @@ struct Text<'a>(&'a PrunePlan);
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let plan = self.0;
-        let unused_for = duration(Duration::from_secs(plan.unused_for_s));
+        let unused_for = Period(Duration::from_secs(plan.unused_for_s));
         if plan.unused.is_empty() {
             writeln!(f, "there is no image that nobody has used for {unused_for}")?;
         } else {

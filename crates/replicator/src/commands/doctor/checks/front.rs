@@ -59,7 +59,8 @@ fn ends(subject: &str, at: Timestamp, now: Timestamp) -> Finding {
     match at - now {
         Duration::ZERO => Finding::fail("certificate", subject, format!("it ended at {at}"), next),
         left if left < RENEWED_BEFORE => {
-            Finding::warn("certificate", subject, format!("it ends in {days} days, at {at}"), next)
+            let when = if days == 1 { "a day".to_owned() } else { format!("{days} days") };
+            Finding::warn("certificate", subject, format!("it ends in {when}, at {at}"), next)
         }
         _ => Finding::ok("certificate", subject, format!("it is good for {days} days")),
     }
