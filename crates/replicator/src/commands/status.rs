@@ -180,8 +180,7 @@ fn copying_table(copying: &[Copying], now_ms: i64) -> Table<6> {
             None => "by another replicator".to_owned(),
             Some(progress) if progress.bytes_total == 0 => "begins".to_owned(),
             Some(progress) => {
-                let percent = 100.0 * progress.bytes_done as f64 / progress.bytes_total as f64;
-                format!("{percent:.0} % of {}", size(progress.bytes_total))
+                format!("{} % of {}", progress.percent(), size(progress.bytes_total))
             }
         };
         let rate = progress.and_then(|progress| progress.rate_bytes_per_second);

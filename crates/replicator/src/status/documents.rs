@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use protocol::{Digest, ImageReference, RefusalCode, Side};
+use protocol::{Digest, ImageReference, Progress, RefusalCode, Side};
 use serde::{Deserialize, Serialize};
 
 use crate::ledger::record::State;
@@ -122,6 +122,14 @@ pub(crate) struct Transfer {
     pub(crate) rate_bytes_per_second: Option<u64>,
     /// Until it ends at that rate.
     pub(crate) left_ms: Option<u64>,
+}
+
+impl Transfer {
+    /// Parts of a hundred that are done.
+    pub(crate) fn percent(&self) -> u64 {
+        let Self { layers_done, layers_total, bytes_done, bytes_total, .. } = *self;
+        Progress { layers_done, layers_total, bytes_done, bytes_total }.percent()
+    }
 }
 
 /// A source in the queue.
@@ -487,4 +495,28 @@ pub(crate) struct ErrorBody {
     pub(crate) code: RefusalCode,
     /// For people.
     pub(crate) message: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_never_more_than_all() {
+        let percent = |bytes_done, bytes_total| {
+            let (layers_done, layers_total) = (0, 0);
+            let (rate_bytes_per_second, left_ms) = (None, None);
+            Transfer {
+                layers_done,
+                layers_total,
+                bytes_done,
+                bytes_total,
+                rate_bytes_per_second,
+                left_ms,
+            }
+            .percent()
+        };
+        assert_eq!((percent(0, 0), percent(1, 3), percent(9, 3)), (0, 33, 100));
+        assert_eq!(percent(u64::MAX, u64::MAX), 100);
+    }
 }

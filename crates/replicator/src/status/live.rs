@@ -84,7 +84,7 @@ fn bar(source: &ImageReference, transfer: &Transfer) -> Markup {
         } @else {
             progress max=(bytes_total) value=(bytes_done.min(bytes_total)) aria-label={ "Copy of " (source) } {}
             span.detail {
-                (words::percent(*bytes_done, *bytes_total)) " % of " (size(*bytes_total))
+                (transfer.percent()) " % of " (size(*bytes_total))
                 ", " (layers_done) " of " (layers_total) " layers"
             }
         }

@@ -36,12 +36,6 @@ pub(super) fn ahead(then_ms: i64, now_ms: i64) -> String {
     }
 }
 
-/// Parts of a hundred that are done.
-pub(super) fn percent(done: u64, total: u64) -> u64 {
-    let percent = u128::from(done.min(total)) * 100 / u128::from(total.max(1));
-    u64::try_from(percent).unwrap_or(100)
-}
-
 /// What a state means.
 pub(super) fn state(state: State) -> &'static str {
     match state {
@@ -76,11 +70,5 @@ mod tests {
         assert_eq!(ahead(59_000, 0), "within a minute");
         assert_eq!(ahead(300_000, 0), "in 5 minutes");
         assert_eq!(ahead(0, 5_000), "within a minute");
-    }
-
-    #[test]
-    fn a_part_is_never_more_than_all() {
-        assert_eq!((percent(0, 0), percent(1, 3), percent(9, 3)), (0, 33, 100));
-        assert_eq!(percent(u64::MAX, u64::MAX), 100);
     }
 }
