@@ -3,8 +3,12 @@
 # node, so pods are stored and never run, which is all that admission needs.
 
 has_api_server() {
+    local program
     PATH="$ROOT/target/tools/bin:$PATH"
-    command -v kube-apiserver etcd kubectl >/dev/null
+    # Of several names `command -v` is content with one.
+    for program in kube-apiserver etcd kubectl; do
+        command -v "$program" >/dev/null || return 1
+    done
 }
 
 # start_api_server: as the services `etcd` and `api`, with RBAC; $WORK/api/kubeconfig is its

@@ -110,8 +110,8 @@ launch() {
     # Bats waits for whoever holds its descriptor 3.
     "$@" >>"$WORK/$name/log" 2>&1 </dev/null 3>&- &
     printf '%s' "$!" >"$WORK/$name/pid"
-    # The shell need not tell how it ended.
-    disown
+    # The shell need not tell how it ended; what ended by now is no job any more.
+    disown 2>/dev/null || true
 }
 
 is_running() {
