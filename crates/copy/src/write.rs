@@ -1,7 +1,7 @@
 //! One manifest to the target; and what follows where the target turns out to have less than it
 //! said.
 
-use registry::ManifestRef;
+use registry::{ManifestRef, Retry};
 
 use crate::error::CopyError;
 use crate::graph::Manifest;
@@ -70,6 +70,10 @@ impl Transfer<'_> {
         match put.await {
             Ok(Some(_)) => Ok(None),
             Ok(None) => Ok(manifest::as_referrer(descriptor, bytes)),
+            Err(error) if self.is_there_all_the_same(manifest, at, &error).await => {
+                tracing::info!(%error, "the tag names this image already");
+                Ok(manifest::as_referrer(descriptor, bytes))
+            }
             Err(error) => {
                 let objection = left_out.and_then(|what| self.scope.objection(what, &error));
                 let error = match objection {
@@ -79,6 +83,25 @@ impl Transfer<'_> {
                 Err(error.with_part(&descriptor.digest))
             }
         }
+    }
+
+    /// Whether a tag that may not be written names the manifest. Where tags are immutable, somebody
+    /// else was faster, or the answer to our own first try was lost.
+    async fn is_there_all_the_same(
+        &self,
+        manifest: &Manifest,
+        at: &ManifestRef,
+        error: &registry::Error,
+    ) -> bool {
+        let is_refusal = error.status().is_some() && error.retry() == Retry::Never;
+        if !is_refusal || !matches!(at, ManifestRef::Tag(_)) {
+            return false;
+        }
+        let (registry, repository) = (self.target.registry(), self.target.repository());
+        let found = self.client.head_manifest(registry, repository, at).await;
+        found.is_ok_and(|found| {
+            found.is_some_and(|found| found.digest == manifest.descriptor.digest)
+        })
     }
 
     async fn damage_of(

@@ -307,6 +307,26 @@ async fn an_answer_that_is_lost_costs_one_request() {
     assert_eq!(world.target.uploaded_bytes(), MIB + image.blobs[0].1.size());
 }
 
+/// ECR says so of an image that it took, whose answer got lost, when it is sent again.
+#[tokio::test]
+async fn an_immutable_tag_that_names_the_image_already_is_as_it_should_be() {
+    let world = world(ScriptedRegistry::builder()).await;
+    let (image, _) = image(1);
+    world.source.push(&image, "app", "v1");
+    let immutable = r#"{"errors":[{"code":"TAG_INVALID","message":"the tag is immutable"}]}"#;
+    let put = When::first(Method::PUT, Kind::Manifest).of("manifests/v1");
+    world.target.script(put, Fault::LoseAnswer);
+    let put = When::each(Method::PUT, Kind::Manifest).of("manifests/v1").after(1);
+    world.target.script(put, Fault::status(400, immutable));
+    copied(&world, &image).await;
+
+    let other = Image::new(&[b"another"]);
+    world.source.push(&other, "app", "v1");
+    let error = world.copy("app:v1").await.unwrap_err();
+    assert!(error.to_string().contains("the tag is immutable"), "{error}");
+    assert_eq!(error.retry(), Retry::Never);
+}
+
 /// Cases 34 and 37: a token that ends in mid-upload. The body that is sent again is whole.
 #[tokio::test]
 async fn a_401_in_mid_upload_gets_a_new_token_and_the_bytes_again() {
