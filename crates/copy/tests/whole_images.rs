@@ -110,6 +110,21 @@ async fn a_refused_mount_leaves_nothing_open() {
     }
 }
 
+#[tokio::test]
+async fn registries_that_take_no_head_of_manifests_are_asked_by_get() {
+    let world = World::new().await;
+    for registry in [&world.source, &world.target] {
+        registry.script(When::each(Method::HEAD, Kind::Manifest), Fault::status(405, ""));
+    }
+    let image = Image::new(&[b"layer"]);
+    world.source.push(&image, "app", "v1");
+    world.copy("app:v1").await.unwrap();
+    assert!(world.replicated(&image, "app:v1"));
+    let uploads = world.target.count(&Method::POST, Kind::Upload);
+    world.copy("app:v1").await.unwrap();
+    assert_eq!(world.target.count(&Method::POST, Kind::Upload), uploads, "it is current");
+}
+
 /// Case 25.
 #[tokio::test]
 async fn a_tag_that_moves_after_it_was_seen_changes_nothing() {

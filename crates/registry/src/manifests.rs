@@ -70,21 +70,22 @@ impl Client {
     ) -> Result<Option<Descriptor>, Error> {
         let looked_up =
             self.fetch(Operation::HeadManifest, Method::HEAD, registry, repository, reference);
-        let answer = match looked_up.await {
-            Ok(answer) => answer,
+        match looked_up.await {
+            Ok(answer) => {
+                let digest = match reference {
+                    ManifestRef::Digest(digest) => Some(digest.clone()),
+                    ManifestRef::Tag(_) => stated_digest(&answer)?,
+                };
+                let (media_type, size) = (stated_type(&answer), answer.content_length());
+                if let (Some(media_type), Some(digest), Some(size)) = (media_type, digest, size) {
+                    return Ok(Some(Descriptor { media_type, digest, size }));
+                }
+            }
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::Unsupported => {}
             Err(error) => return Err(error),
-        };
-        let digest = match reference {
-            ManifestRef::Digest(digest) => Some(digest.clone()),
-            ManifestRef::Tag(_) => stated_digest(&answer)?,
-        };
-        let (media_type, size) = (stated_type(&answer), answer.content_length());
-        drop(answer);
-        if let (Some(media_type), Some(digest), Some(size)) = (media_type, digest, size) {
-            return Ok(Some(Descriptor { media_type, digest, size }));
         }
-        // Some registries leave out of a HEAD what a GET shows.
+        // Some registries leave out of a HEAD what a GET shows, or take none.
         match self.manifest(registry, repository, reference).await {
             Ok((descriptor, _)) => Ok(Some(descriptor)),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
