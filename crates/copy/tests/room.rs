@@ -58,7 +58,8 @@ async fn nothing_goes_to_a_target_without_room_for_all_of_it() {
     let error = copy(&room).await.unwrap_err();
     assert_eq!((error.side, error.kind()), (Side::Replicator, ErrorKind::Denied));
     assert_eq!((error.retry(), error.to_string()), (Retry::Never, "it is full".to_owned()));
-    assert!(world.target.contents().is_empty());
+    let asked = world.target.requests();
+    assert!(asked.iter().all(|request| request.method == Method::HEAD), "{asked:?}");
     assert_eq!(world.source.count(&Method::GET, Kind::Blob), 0);
 
     let room = Counted::new(size_bytes);
