@@ -1,6 +1,5 @@
 #!/usr/bin/env bats
 # Case 14: a burst of Pods with one image that is not there yet.
-# Runs once: it is not about the host of policies.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -20,7 +19,7 @@ source_requests() {
 @test "500 reviews at once for one missing image: all are answered, and it is copied once" {
     local image manifests blobs
     image="$(cat "$WORK/images/reference")"
-    start_policy_server replicator rewrite
+    start_policy_server "$HOST" replicator rewrite
     request false <<<"$(pod "$image")" | jq '{request: .}' >"$BATS_TEST_TMPDIR/review.json"
 
     ab -q -n 500 -c 500 -s 60 -p "$BATS_TEST_TMPDIR/review.json" -T application/json \

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # A real Kubernetes API server: what `kubectl` sends is stored with the replicas' references, and
 # what the chart lets the replicator read is enough and no more. Skipped where there is none; `just
-# cluster` builds one. Runs once: it is not about the host of policies.
+# cluster` builds one.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -32,7 +32,7 @@ setup_file() {
         config: {target: {root: $root}, rules: [{name: "all", sources: "**", namespace_secrets: true}]},
         tenancy: {secretNamespaces: ["shop"]}, inventory: {watchPods: true}, monitoring: {serviceMonitor: {enabled: false}, prometheusRule: {enabled: false}}
     }' >"$WORK/values.yaml"
-    start_policy_server replicator rewrite \
+    start_policy_server "$HOST" replicator rewrite \
         --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key"
     for name in shop cart kubewarden "$RELEASE"; do
         k create namespace "$name"

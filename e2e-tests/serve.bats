@@ -1,6 +1,5 @@
 #!/usr/bin/env bats
 # An AdmissionReview over HTTPS, as the API server sends it to a policy server.
-# Runs once: it is not about the host of policies.
 
 bats_require_minimum_version 1.5.0
 load helpers
@@ -8,7 +7,7 @@ load helpers
 setup_file() {
     start_everything
     publish web shop/web:1.0 1 >"$WORK/images/reference"
-    start_policy_server replicator rewrite \
+    start_policy_server "$HOST" replicator rewrite \
         --cert-file "$WORK/tls/server.crt" --key-file "$WORK/tls/server.key"
 }
 teardown_file() { work_end; }

@@ -356,15 +356,31 @@ evaluate() {
         "$MODULE" 2>>"$WORK/host/log" || die_with_log host "$1 gave no answer"
 }
 
-# start_policy_server REPLICATOR MODE [OPTION...]: `policy-host serve` as the service `server`, by
-# plain HTTP unless options name a certificate.
+# start_policy_server HOST REPLICATOR MODE [OPTION...]: a policy server as the service `server`, by
+# plain HTTP unless options name a certificate. HOST is policy-host, or kwctl for the real
+# policy-server where that is on PATH, too.
 start_policy_server() {
-    mkdir -p "$WORK/server"
-    free_port >"$WORK/server/port"
-    policies_file "$1" "$2" >"$WORK/server/policies.yaml"
-    launch_and_wait server "$BIN/policy-host" serve \
-        --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host" "${@:3}"
+    local folder="$WORK/server"
+    mkdir -p "$folder"
+    policies_file "$2" "$3" >"$folder/policies.yaml"
+    serve_policies "$1" "${@:4}"
+}
+
+# serve_policies HOST [OPTION...]: with the policies in $WORK/server/policies.yaml.
+serve_policies() {
+    local folder="$WORK/server" command
+    free_port >"$folder/port"
+    command=("$BIN/policy-host" serve --listen "127.0.0.1:$(port_of server)")
+    if [ "$1" = kwctl ] && command -v policy-server >/dev/null; then
+        # It asks for the module's metadata.
+        kwctl annotate --metadata-path "$ROOT/metadata.yml" --output-path "$folder/policy.wasm" "$MODULE"
+        sed -i "s|file://$MODULE|file://$folder/policy.wasm|" "$folder/policies.yaml"
+        command=(policy-server --addr 127.0.0.1 --port "$(port_of server)"
+            --readiness-probe-port "$(free_port)" --ignore-kubernetes-connection-failure
+            --policies-download-dir "$folder" --sigstore-cache-dir "$folder/sigstore")
+    fi
+    launch_and_wait server "${command[@]}" --policies "$folder/policies.yaml" \
+        --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host" "${@:2}"
 }
 
 # policies_file REPLICATOR MODE: a policy server's list of policies on stdout, with ours.

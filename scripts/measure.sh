@@ -23,7 +23,7 @@ review() {
 # burst MODE IMAGE: 500 reviews for one missing image, 100 and then all at once.
 burst() {
     local mode=$1 image=$2 out="$WORK/ab-$1" concurrent=${3:-$REVIEWS}
-    start_policy_server replicator "$mode"
+    start_policy_server policy-host replicator "$mode"
     review "$(pod "$image")" >"$WORK/review.json"
     ab -q -n "$REVIEWS" -c "$concurrent" -s 60 -p "$WORK/review.json" -T application/json \
         "http://127.0.0.1:$(port_of server)/validate/image-replicator" >"$out" 2>&1 ||
@@ -51,7 +51,7 @@ echo "copied in about $((SECONDS - started)) s;" "$(grep VmHWM "/proc/$(cat "$WO
 echo "== the first and the later answers to a Pod with three images, mode wait"
 three=()
 for name in one two three; do three+=("$(publish_layer "$name" 32)"); done
-start_policy_server replicator wait
+start_policy_server policy-host replicator wait
 post_review() {
     curl --silent --fail --max-time 10 --header 'Content-Type: application/json' \
         --data-binary "@$WORK/review.json" --output "$WORK/answer.json" --write-out '%{time_total}' \

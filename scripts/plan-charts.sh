@@ -55,14 +55,11 @@ configure_replicator replicator "$WORK/skopeo/auth.json"
 start_replicator replicator
 configure_host replicator
 mkdir -p "$WORK/server" "$WORK/charts"
-free_port >"$WORK/server/port"
 kinds='["Pod","PodTemplate","ReplicationController","DaemonSet","Deployment","ReplicaSet","StatefulSet","Job","CronJob"]'
 policies_file replicator rewrite |
     jq --argjson kinds "$kinds" '.[].settings += {kinds: $kinds, ignoreNamespaces: []}' \
         >"$WORK/server/policies.yaml"
-launch_and_wait server "$BIN/policy-host" serve \
-    --listen "127.0.0.1:$(port_of server)" --policies "$WORK/server/policies.yaml" \
-    --sources-path "$WORK/host/sources.yaml" --docker-config-json-path "$WORK/host"
+serve_policies policy-host
 
 for file; do
     compare "$(basename "$file" .yaml)" "$file" default

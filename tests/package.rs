@@ -196,6 +196,9 @@ fn artifact_hub_is_told_what_the_metadata_say() {
     let rules: Value =
         serde_yaml::from_str(annotations["kubewarden/rules"].as_str().unwrap()).unwrap();
     assert_eq!(rules, metadata["rules"]);
+    let form: Value =
+        serde_yaml::from_str(annotations["kubewarden/questions-ui"].as_str().unwrap()).unwrap();
+    assert_eq!(form, yaml("questions-ui.yml"));
 }
 
 #[test]

@@ -148,6 +148,14 @@ impl CopyError {
         self.request().and_then(registry::Error::status)
     }
 
+    /// Whether the source does not let who asked have the image. A blob alone that it keeps back is
+    /// a fault of its own, and what was not asked at all has not refused.
+    pub fn is_lack_of_rights(&self) -> bool {
+        let refuses = matches!(self.kind(), ErrorKind::Unauthorized | ErrorKind::Denied);
+        let is_an_answer = self.status().is_some() && self.part().is_none();
+        refuses && is_an_answer && self.side == Side::Source
+    }
+
     /// Whether the same copy can go well later.
     pub fn retry(&self) -> Retry {
         match &self.details.cause {

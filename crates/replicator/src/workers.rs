@@ -274,7 +274,7 @@ fn settlement(result: Option<Result<Outcome, Failed>>, charge: Option<Charge>) -
                 ErrorKind::NotFound if error.side == Side::Source => RefusalCode::NotFound,
                 // For want of room.
                 ErrorKind::Denied if error.side == Side::Replicator => RefusalCode::Denied,
-                _ if is_lack_of_rights(&error) => RefusalCode::Denied,
+                _ if error.is_lack_of_rights() => RefusalCode::Denied,
                 _ => RefusalCode::Failed,
             };
             let (side, message) = (error.side, error.to_string());
@@ -305,16 +305,8 @@ fn verdict(source: &ImageReference, copied: &Result<Outcome, CopyError>) -> Opti
         Ok(outcome) => {
             (source.digest().is_none() || outcome.size_bytes > 0).then_some(Verdict::Allowed)
         }
-        Err(error) => is_lack_of_rights(error).then(|| Verdict::Denied(error.to_string())),
+        Err(error) => error.is_lack_of_rights().then(|| Verdict::Denied(error.to_string())),
     }
-}
-
-/// Whether the source does not let who asked have the image. A blob alone that it keeps back is a
-/// fault of its own, and what was not asked at all has not refused.
-fn is_lack_of_rights(error: &CopyError) -> bool {
-    let refuses = matches!(error.kind(), ErrorKind::Unauthorized | ErrorKind::Denied);
-    let is_an_answer = error.status().is_some() && error.part().is_none();
-    refuses && is_an_answer && error.side == Side::Source
 }
 
 fn log(record: &Record, settlement: &Settlement, took: Duration, bytes_moved: u64) {

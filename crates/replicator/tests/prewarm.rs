@@ -6,8 +6,9 @@ mod support;
 
 use std::path::PathBuf;
 
+use http::Method;
 use serde_json::{Value, json};
-use testkit::{Image, ScriptedRegistry};
+use testkit::{Fault, Image, Kind, ScriptedRegistry, When};
 
 use support::{Home, Process};
 
@@ -106,6 +107,17 @@ async fn each_namespace_s_images_are_copied_and_waited_for() {
     assert!(error(1).contains("has no image gone:v1"), "{}", error(1));
     assert!(error(2).contains("rule 'no' denies"), "{}", error(2));
     assert!(!scene.is_there("denied"));
+}
+
+#[tokio::test]
+async fn what_takes_longer_than_one_waits_counts_as_failed() {
+    let scene = Scene::new().await;
+    scene.source.script(When::each(Method::GET, Kind::Blob), Fault::Silence);
+    let (config, one) = (scene.home.config(), scene.name("one"));
+    let more = ["--config", config.to_str().unwrap(), "--wait", "--timeout", "1s"];
+    let (exit, told) = scene.prewarm(&[("shop", &one)], &more).await;
+    assert_eq!(exit, 1, "{told}");
+    assert_eq!(told["images"][0]["error"], "it is not there after 1s; its copy goes on", "{told}");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use std::fs;
 use std::time::Duration;
 
 use protocol::{Receipt, Refusal, RefusalCode, ReplicaState};
+use serde_json::json;
 use support::{Home, Process, until};
 use testkit::{Image, KubeApi, ScriptedRegistry};
 
@@ -62,6 +63,16 @@ impl World {
 
     async fn ask(&self, namespace: &str, image: &str) -> Result<Receipt, Refusal> {
         self.home.trigger_from(namespace, "replica", image).await
+    }
+
+    /// What a command of a person ends with, and says.
+    async fn run(&self, args: &[&str]) -> (Option<i32>, String) {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_image-replicator"));
+        let kubeconfig = self.kubeconfig.split_once('=').unwrap();
+        command.args(args).arg("--config").arg(self.home.config()).env(kubeconfig.0, kubeconfig.1);
+        let output = command.output().await.unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
     }
 
     async fn given(&self, namespace: &str, image: &str) -> Receipt {
@@ -155,16 +166,41 @@ async fn while_the_api_server_is_away_private_images_are_being_checked_and_publi
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_by_hand_say_that_they_do_not_see_pull_secrets() {
     let world = World::new().await;
-    let run = |args: &[&str]| {
-        let binary = env!("CARGO_BIN_EXE_image-replicator");
-        let mut command = std::process::Command::new(binary);
-        let output = command.args(args).arg("--config").arg(world.home.config()).output().unwrap();
-        let said = [output.stdout, output.stderr].concat();
-        (output.status.code(), String::from_utf8(said).unwrap())
-    };
-    let (code, said) = run(&["explain", "shop", &world.image]);
+    let (code, said) = world.run(&["explain", "shop", &world.image]).await;
     assert!(code == Some(0) && said.contains("which are not seen from here"), "{said}");
     let target = format!("{}/copy:v1", world.target.host());
-    let (code, said) = run(&["copy", &world.image, &target, "--namespace", "shop"]);
+    let (code, said) = world.run(&["copy", &world.image, &target, "--namespace", "shop"]).await;
     assert!(code == Some(2) && said.contains("which this command cannot see"), "{said}");
+    let pod = world.home.config().with_file_name("pod.json");
+    let spec = json!({"containers": [{"name": "app", "image": world.image}]});
+    let object =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": spec});
+    fs::write(&pod, object.to_string()).unwrap();
+    let plan = ["plan", pod.to_str().unwrap(), "--namespace", "shop"];
+    let (code, said) = world.run(&plan).await;
+    assert!(code == Some(3) && said.contains("asked without credentials"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_tells_whether_the_api_server_lets_us_read_pull_secrets() {
+    let world = World::new().await;
+    world.api.refuse("team-a");
+    let told_of = |said: &str, namespace: &str| {
+        let subject = format!("tenancy.secret_namespaces.{namespace}: ");
+        let told = said.lines().skip_while(|line| !line.contains(&subject)).take(2);
+        told.collect::<Vec<_>>().join("\n")
+    };
+    let (code, said) = world.run(&["doctor"]).await;
+    assert_eq!(code, Some(3), "{said}");
+    assert!(told_of(&said, "shop").starts_with("ok    cluster "), "{said}");
+    let told = told_of(&said, "team-a");
+    assert!(told.starts_with("fail  cluster "), "{said}");
+    assert!(told.contains("list and watch the Secrets of namespace team-a"), "{said}");
+    world.api.allow();
+    let (code, said) = world.run(&["doctor"]).await;
+    assert_eq!(code, Some(0), "{said}");
+    world.api.be_away(true);
+    let (code, said) = world.run(&["doctor"]).await;
+    assert_eq!(code, Some(1), "{said}");
+    assert!(told_of(&said, "shop").contains("whether the API server can be reached"), "{said}");
 }

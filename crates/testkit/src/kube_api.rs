@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -18,9 +19,13 @@ use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Reply = Response<UnsyncBoxBody<Bytes, BoxError>>;
+
+/// How long a watch lasts for which nobody says it: the real one takes 30 min to 60 min.
+const MAX_WATCH_S: u64 = 1_800;
 
 /// A running API server. It ends with the runtime.
 #[derive(Clone)]
@@ -325,6 +330,8 @@ fn watch_from(shared: Arc<Shared>, query: Query) -> Reply {
         }
         (state.cuts, shared.changes.subscribe())
     };
+    let limit_s = query.parameter("timeoutSeconds").map_or(MAX_WATCH_S, |s| s.parse().unwrap());
+    let end = Instant::now() + Duration::from_secs(limit_s);
     let events = stream::unfold((from, changes), move |(from, mut changes)| {
         let (shared, query) = (Arc::clone(&shared), query.clone());
         async move {
@@ -335,7 +342,7 @@ fn watch_from(shared: Arc<Shared>, query: Query) -> Reply {
                     Next::Event(version, line) => return Some((Ok(line), (version, changes))),
                     Next::Cut => return Some((Err("scripted: cut".into()), (from, changes))),
                     Next::End => return None,
-                    Next::Nothing => changes.changed().await.ok()?,
+                    Next::Nothing => timeout_at(end, changes.changed()).await.ok()?.ok()?,
                 }
             }
         }

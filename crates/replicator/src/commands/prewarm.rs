@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
@@ -18,6 +18,7 @@ use super::server::{Api, AskError, KeeperArgs};
 use super::table::{Cell, Table};
 use super::words::{BAD, state};
 use super::{Exit, Failure};
+use crate::freshness::Period;
 use crate::ledger::record::State;
 use crate::manifests::Manifests;
 use crate::status::documents::{self, ErrorBody, ImageDetails, PrewarmedImage, Work};
@@ -40,6 +41,10 @@ pub(crate) struct Prewarm {
     /// Wait until all images are there, or have failed
     #[arg(long)]
     wait: bool,
+    /// With --wait: how long at most, as in 10m; what is not there by then counts as failed, and
+    /// its copy goes on [default: as long as it takes]
+    #[arg(long, value_name = "TIME", requires = "wait")]
+    timeout: Option<Period>,
     #[command(flatten)]
     output: Output,
     #[command(flatten)]
@@ -88,7 +93,7 @@ impl Prewarm {
             }
         }
         if self.wait {
-            images = wait(&api, images).await?;
+            images = wait(&api, images, self.timeout).await?;
         }
         let exit = Exit::of_all(images.iter().map(|image| image.exit));
         let document = Prewarmed { images };
@@ -142,16 +147,26 @@ async fn ask(
     Ok(prewarmed.images.into_iter().map(image).collect())
 }
 
-/// Waits until each image is there, or has failed.
-async fn wait(api: &Api, images: Vec<Image>) -> Result<Vec<Image>, Failure> {
+/// Waits until each image is there, or has failed, or the time is up.
+async fn wait(
+    api: &Api,
+    images: Vec<Image>,
+    timeout: Option<Period>,
+) -> Result<Vec<Image>, Failure> {
+    let begin = Instant::now();
     // Drawn on a terminal only; indicatif hides it elsewhere.
     let bar = ProgressBar::new(images.len() as u64).with_style(style());
     let waited = images.into_iter().map(|mut image| {
         let bar = &bar;
         async move {
             while !image.is_settled() {
-                tokio::time::sleep(LOOK).await;
-                image.look(api).await?;
+                match timeout {
+                    Some(limit) if begin.elapsed() >= limit.0 => image.give_up(limit),
+                    _ => {
+                        tokio::time::sleep(LOOK).await;
+                        image.look(api).await?;
+                    }
+                }
             }
             bar.inc(1);
             Ok::<_, Failure>(image)
@@ -166,6 +181,12 @@ async fn wait(api: &Api, images: Vec<Image>) -> Result<Vec<Image>, Failure> {
 impl Image {
     fn is_settled(&self) -> bool {
         self.error.is_some() || self.state.is_some_and(State::is_there)
+    }
+
+    /// It is not waited for any longer.
+    fn give_up(&mut self, limit: Period) {
+        self.exit = Exit::Failed;
+        self.error = Some(format!("it is not there after {limit}; its copy goes on"));
     }
 
     /// Finds out how it stands now. That it failed counts once nobody tries again.

@@ -131,7 +131,7 @@ fn is_gone(status: &Status) -> bool {
     status.code == 410
 }
 
-fn answer(status: &Status) -> String {
+pub(super) fn answer(status: &Status) -> String {
     match status.code {
         // The client takes what it cannot read for an answer without a code.
         0 => UNREADABLE.to_owned(),
@@ -139,7 +139,7 @@ fn answer(status: &Status) -> String {
     }
 }
 
-fn failure(error: &Error) -> String {
+pub(super) fn failure(error: &Error) -> String {
     match error {
         Error::Api(status) => answer(status),
         Error::Service(error) => {

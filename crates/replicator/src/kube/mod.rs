@@ -3,7 +3,9 @@
 //!
 //! [`follow`] lists and watches objects of any kind. [`secrets`] finds out the pull secrets of
 //! namespaces, for [`crate::tenants`]; [`pods`] what runs in the cluster, for the ledger.
+//! [`access`] tries for the doctor whether that would be let.
 
+mod access;
 mod follow;
 mod pod;
 mod pods;
@@ -21,6 +23,8 @@ use crate::metrics::Metrics;
 use crate::watch::Troubles;
 use follow::READ_TIMEOUT;
 
+pub(crate) use access::{Access, AccessError};
+
 /// Set for trials outside of a cluster: a kubeconfig is then used, and no service account.
 const KUBECONFIG: &str = "KUBECONFIG";
 
@@ -37,33 +41,42 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
-    /// The one that we are in, as the pod's service account, whose token and CA are read anew when
-    /// they change; or the one that `KUBECONFIG` names. Asks nobody yet.
+    /// As a replicator connects. Asks nobody yet.
     pub(crate) async fn connect(
         metrics: Metrics,
         troubles: Troubles,
     ) -> Result<Self, ConnectError> {
-        let config = match std::env::var_os(KUBECONFIG) {
-            Some(_) => Config::from_kubeconfig(&KubeConfigOptions::default()).await?,
-            None => Config::incluster()
-                .map_err(|error| ConnectError::ServiceAccount(error.to_string()))?,
-        };
-        Ok(Self::new(config, metrics, troubles, Clock::system())?)
+        Ok(Self::new(configuration().await?, metrics, troubles, Clock::system())?)
     }
 
     fn new(
-        mut config: Config,
+        config: Config,
         metrics: Metrics,
         troubles: Troubles,
         clock: Clock,
     ) -> Result<Self, Error> {
-        config.connect_timeout = Some(CONNECT_TIMEOUT);
-        config.read_timeout = Some(READ_TIMEOUT);
-        config.reset_reader_on_write = true;
-        // Whoever asks tries again, with pauses of its own, and tells about it.
-        config.default_retry = false;
-        Ok(Self { client: Client::try_from(config)?, metrics, troubles, clock })
+        Ok(Self { client: client(config)?, metrics, troubles, clock })
     }
+}
+
+/// Of the cluster that we are in, as the pod's service account, whose token and CA are read anew
+/// when they change; or of the one that `KUBECONFIG` names.
+async fn configuration() -> Result<Config, ConnectError> {
+    match std::env::var_os(KUBECONFIG) {
+        Some(_) => Ok(Config::from_kubeconfig(&KubeConfigOptions::default()).await?),
+        None => {
+            Config::incluster().map_err(|error| ConnectError::ServiceAccount(error.to_string()))
+        }
+    }
+}
+
+fn client(mut config: Config) -> Result<Client, Error> {
+    config.connect_timeout = Some(CONNECT_TIMEOUT);
+    config.read_timeout = Some(READ_TIMEOUT);
+    config.reset_reader_on_write = true;
+    // Whoever asks tries again, with pauses of its own, and tells about it.
+    config.default_retry = false;
+    Client::try_from(config)
 }
 
 /// Why there is no way to the API server.

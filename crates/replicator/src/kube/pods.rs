@@ -24,7 +24,7 @@ use crate::ledger::uses::Sighting;
 use crate::metrics::Metrics;
 
 /// Pods that have ended run nothing: they need not come here.
-const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
+pub(super) const NOT_ENDED: &str = "status.phase!=Succeeded,status.phase!=Failed";
 
 /// Pods that come at once: some 10 KiB each, of which little is kept.
 const PAGE: u32 = 500;

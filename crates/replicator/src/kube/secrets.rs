@@ -22,7 +22,7 @@ use crate::metrics::Metrics;
 use crate::tenants::{Feeds, PullSecrets};
 
 /// The Secrets that are asked for: no others of the namespace come here.
-const PULL_SECRETS: &str = "type=kubernetes.io/dockerconfigjson";
+pub(super) const PULL_SECRETS: &str = "type=kubernetes.io/dockerconfigjson";
 
 /// Secrets that come at once: each may have a mebibyte, most of it of no use here.
 const PAGE: u32 = 8;

@@ -92,15 +92,26 @@ impl Ward {
         Doctor { config, output }.report().await.unwrap()
     }
 
+    /// What it says of one kind of thing alone.
+    async fn told_of(&self, check: &str, config: &str) -> String {
+        let report = self.examined(config).await;
+        let findings = report.findings.iter().filter(|finding| finding.check == check);
+        self.printed(findings)
+    }
+
     /// What is not well, as it is printed but for colours, and how the process ends.
     async fn complaints(&self, config: &str) -> String {
         let report = self.examined(config).await;
         let findings = report.findings.iter().filter(|finding| finding.verdict != Verdict::Ok);
+        format!("{}\n      ends with {}", self.printed(findings), report.exit as u8)
+    }
+
+    fn printed<'a>(&self, findings: impl Iterator<Item = &'a Finding>) -> String {
         let lines: Vec<_> = findings.map(ToString::to_string).collect();
         let text = anstream::adapter::strip_str(&lines.join("\n")).to_string();
         let folder = self.folder.path().display().to_string();
         let text = text.replace(&self.target, "TARGET").replace(&self.source.host(), "SOURCE");
-        format!("{}\n      ends with {}", text.replace(&folder, "DIR"), report.exit as u8)
+        text.replace(&folder, "DIR")
     }
 
     /// The same with one thing changed.
@@ -227,13 +238,13 @@ async fn faults_of_others_are_found_with_what_mends_them() {
     let pruned = format!("{WELL}inventory: {{watch_pods: true}}\nretention: {{every: 24h}}\n");
     let unsupported = Fault::status(405, r#"{"errors":[{"code":"UNSUPPORTED","message":"off"}]}"#);
     target.script(When::each(Method::DELETE, Kind::Manifest), unsupported);
-    tell("nothing can be deleted", ward.complaints(&pruned).await);
+    tell("nothing can be deleted", ward.told_of("delete", &pruned).await);
     target.behave();
     let denied = Fault::status(403, r#"{"errors":[{"code":"DENIED","message":"push only"}]}"#);
     target.script(When::each(Method::DELETE, Kind::Manifest), denied);
-    tell("no right to delete", ward.complaints(&pruned).await);
+    tell("no right to delete", ward.told_of("delete", &pruned).await);
     target.behave();
-    tell("a right to delete", ward.complaints(&pruned).await);
+    tell("a right to delete", ward.told_of("delete", &pruned).await);
     let long_ago = "Sat, 01 Jan 2000 00:00:00 GMT".to_owned();
     target.script(When::each(Method::GET, Kind::Ping), Fault::With("date", long_ago));
     tell("a clock that is wrong", without_figures(&ward.complaints(WELL).await));

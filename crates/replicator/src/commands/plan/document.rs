@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::decide::{Allowed, Decided};
 use crate::commands::{Exit, Failure};
+use crate::credentials::Who;
 use crate::manifests::{Mentioned, NamedBy};
 
 mod text;
@@ -116,6 +117,10 @@ impl Document {
     }
 }
 
+/// What is said where a replicator might have got more.
+const UNSEEN: &str = "; it was asked without credentials, since those are in the pull secrets of \
+                      the namespace, which are not seen from here";
+
 impl Image {
     fn new(decided: Decided, said: Option<Result<Estimate, CopyError>>) -> Self {
         let Decided { image, by, rule, outcome } = decided;
@@ -139,11 +144,11 @@ impl Image {
                 (told.state, told.exit, told.reason) =
                     (State::Refused, Exit::Refused, Some(reason));
             }
-            Ok(Allowed { job, .. }) => {
+            Ok(Allowed { job, who, .. }) => {
                 told.source = Some(job.source.to_string());
                 told.target = Some(job.replica.reference.to_string());
                 if let Some(said) = said {
-                    told.hear(said);
+                    told.hear(said, &who);
                 }
             }
         }
@@ -151,7 +156,7 @@ impl Image {
     }
 
     /// Takes in what registries said.
-    fn hear(&mut self, said: Result<Estimate, CopyError>) {
+    fn hear(&mut self, said: Result<Estimate, CopyError>, who: &Who) {
         let (held, brings) = match said {
             Ok(Estimate { held, brings }) => (Some(held), brings),
             Err(error) => (None, Err(error)),
@@ -171,8 +176,10 @@ impl Image {
                 self.missing = blobs;
             }
             Err(error) => {
+                let is_blind = who.is_unread() && error.is_lack_of_rights();
+                let note = if is_blind { UNSEEN } else { "" };
                 let Failure { exit, message } = error.into();
-                (self.exit, self.reason) = (exit, Some(message));
+                (self.exit, self.reason) = (exit, Some(format!("{message}{note}")));
             }
         }
     }

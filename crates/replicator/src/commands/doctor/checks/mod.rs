@@ -1,6 +1,7 @@
 //! What is looked at, in the order in which it is told: first what is on this machine, then what
 //! is elsewhere.
 
+mod cluster;
 pub(super) mod configuration;
 mod disk;
 mod front;
@@ -76,6 +77,7 @@ pub(super) fn all(patient: &Patient) -> Vec<Check<'_>> {
     ];
     checks.extend(registries::checks(patient));
     checks.extend(receivers::checks(patient));
+    checks.extend(cluster::checks(patient));
     checks
 }
 
