@@ -5,6 +5,7 @@
 mod common;
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use copy::{Copier, ErrorKind, NoRoom, Retry, Room, Tracker};
 use futures::FutureExt;
@@ -36,6 +37,15 @@ impl Room for Counted {
         self.asked.lock().unwrap().push(bytes);
         let is_full = bytes > self.most_bytes;
         ready(if is_full { Err(NoRoom::Full("it is full".into())) } else { Ok(()) }).boxed()
+    }
+}
+
+/// Cannot say.
+struct Silent;
+
+impl Room for Silent {
+    fn take(&self, _: u64) -> BoxFuture<'_, Result<(), NoRoom>> {
+        ready(Err(NoRoom::Unknown("nobody knows".into()))).boxed()
     }
 }
 
@@ -89,4 +99,15 @@ async fn what_refers_to_an_image_takes_room_as_well() {
     let room = Counted::new(together);
     copier(&world, &room).copy(&world.job("app:v1"), &Tracker::default()).await.unwrap();
     assert!(world.target.holds(&sbom, &replica));
+}
+
+#[tokio::test]
+async fn where_nobody_knows_of_room_it_is_asked_again_later() {
+    let world = World::new().await;
+    world.source.push(&Image::new(&[b"a layer"]), "app", "v1");
+    let copier = world.copier().with_room(Arc::new(Silent));
+    let error = copier.copy(&world.job("app:v1"), &Tracker::default()).await.unwrap_err();
+    assert_eq!((error.side, error.kind()), (Side::Replicator, ErrorKind::Server));
+    assert_eq!(error.retry(), Retry::Later { after: Duration::ZERO });
+    assert_eq!(error.to_string(), "nobody knows");
 }

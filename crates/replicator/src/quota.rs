@@ -94,7 +94,8 @@ impl Share {
         if asker.has_room_for(bytes, most_bytes) {
             return Ok(asker.namespace);
         }
-        if let Some(before) = &self.before {
+        let before = self.before.as_ref().filter(|before| before.namespace != self.namespace);
+        if let Some(before) = before {
             let payer = self.account(&before.namespace).await?;
             if payer.has_room_for(bytes, most_bytes) {
                 return Ok(payer.namespace);
