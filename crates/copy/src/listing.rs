@@ -55,6 +55,8 @@ async fn list_under(
     let failed = |error| CopyError::target(target, error).with_part(subject);
     let at = ManifestRef::Tag(registry::Referrer::fallback_tag(subject));
     let known = match client.manifest(registry, repository, &at).await {
+        // The subject itself is there under that tag, or the registry takes the tag for its digest.
+        Ok((descriptor, _)) if descriptor.digest == *subject => Err(NoIndex),
         Ok((descriptor, bytes)) if descriptor.media_type.is_index() => Ok(Some(bytes)),
         Ok(_) => Err(NoIndex),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),

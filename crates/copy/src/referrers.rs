@@ -150,10 +150,12 @@ impl<'a> Search<'a> {
         Ok(wanted.collect())
     }
 
-    /// The index that stands in for the API. What is no index means that there are none.
+    /// The index that stands in for the API. What is no index, or the subject itself, means that
+    /// there are none: a registry may take the tag for the digest that it is made of.
     async fn listed_by_tag(&self, subject: &Digest) -> Result<Vec<registry::Referrer>, CopyError> {
         let tag = registry::Referrer::fallback_tag(subject);
-        let Some(Found { digest, .. }) = self.tagged(subject, tag).await? else {
+        let index = self.tagged(subject, tag).await?.map(|found| found.digest);
+        let Some(digest) = index.filter(|digest| digest != subject) else {
             return Ok(Vec::new());
         };
         let (registry, repository) = (self.source.registry(), self.source.repository());

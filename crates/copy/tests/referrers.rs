@@ -218,6 +218,60 @@ async fn a_tag_that_is_no_list_is_let_be() {
     assert_eq!(world.target.manifest(&replica, &tag), Some(other.manifest));
 }
 
+/// GitLab's registry takes the tag of a list for the digest that it is made of.
+#[tokio::test]
+async fn a_source_that_shows_the_image_in_the_place_of_its_list_lists_nothing() {
+    let sparse = ScriptedRegistry::builder().accept_sparse().start().await;
+    let mut world = World::of(without_api().await, sparse);
+    world.scope.platforms = vec!["linux/amd64".parse().unwrap()];
+    let (amd64, arm64) = (Image::new(&[b"amd64"]), Image::new(&[b"arm64"]));
+    let image = Image::index(&[("linux/amd64", amd64.clone()), ("linux/arm64", arm64.clone())]);
+    for tag in ["v1", &image.digest_tag("")] {
+        world.source.push(&image, "app", tag);
+    }
+    let copied = world.copy("app:v1").await.unwrap().contents.unwrap();
+    assert_eq!(copied.referrers, Some([].into()));
+    let replica = world.replica("app:v1");
+    assert!(world.target.holds(&amd64, &replica) && !world.target.holds(&arm64, &replica));
+}
+
+/// The same of a target; and there are people who tag images by their own digests.
+#[tokio::test]
+async fn an_image_in_the_place_of_its_list_is_let_be() {
+    let world = World::of(ScriptedRegistry::start().await, without_api().await);
+    let signed = signed();
+    signed.push(&world.source, true);
+    let (replica, own) = (world.replica("app:v1"), signed.image.digest_tag(""));
+    world.target.push(&signed.image, &replica, &own);
+    world.copy("app:v1").await.unwrap();
+    assert!(signed.arrived(&world));
+    assert_eq!(world.target.manifest(&replica, &own), Some(signed.image.manifest));
+}
+
+#[tokio::test]
+async fn an_index_that_refers_to_its_own_child_travels_by_either_name() {
+    for has_api in [true, false] {
+        let world = match has_api {
+            true => World::new().await,
+            false => World::of(without_api().await, without_api().await),
+        };
+        let child = Image::new(&[b"layer"]);
+        let index = Image::index(&[("linux/amd64", child.clone())]).edited(|index| {
+            index["subject"] = index["manifests"][0].clone();
+        });
+        world.source.push(&child, "app", "child");
+        world.source.push(&index, "app", "index");
+        if !has_api {
+            world.source.push(&list(&[&index]), "app", &fallback_tag(&index));
+        }
+        for (image, tag) in [(&child, "app:child"), (&index, "app:index")] {
+            world.copy(tag).await.unwrap();
+            assert!(world.replicated(image, tag), "{tag}");
+        }
+        assert!(world.target.holds(&index, &world.replica("app:child")));
+    }
+}
+
 /// The image itself refers to another one.
 #[tokio::test]
 async fn an_artifact_copied_by_its_own_name_is_listed_as_well() {

@@ -4,6 +4,7 @@
 //! remembered, so that the next request brings it along.
 
 pub(crate) mod challenge;
+mod elsewhere;
 mod pairs;
 pub(crate) mod token;
 
@@ -19,13 +20,14 @@ use tokio::time::Instant;
 
 use crate::answer::Answer;
 use crate::config::Endpoint;
-use crate::credentials::{Credential, Credentials};
+use crate::credentials::{Anonymous, Credential, Credentials};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::MAX_REGISTRIES;
 use crate::redirect;
 use crate::request::{Request, Scope};
 use crate::transport::Transport;
 use challenge::Challenge;
+use elsewhere::Elsewhere;
 use token::{Asker, Tokens};
 
 /// Answers challenges for all registries.
@@ -101,8 +103,7 @@ impl Auth {
             None => Ticket::nothing(),
         };
         let spare = request.again();
-        let answer =
-            redirect::follow(transport, home, request.authorized(first.header.clone())).await?;
+        let answer = self.follow(&asker, request.authorized(first.header.clone())).await?;
         let anonymous = first.credential.is_none();
         if answer.status != StatusCode::UNAUTHORIZED || !home.is_home_of(&answer.url) {
             return Ok(Sent { answer, anonymous, stale: false });
@@ -122,8 +123,36 @@ impl Auth {
             return Ok(Sent { answer, anonymous, stale: differs });
         };
         drop(answer);
-        let answer = redirect::follow(transport, home, request.authorized(second.header)).await?;
+        let answer = self.follow(&asker, request.authorized(second.header)).await?;
         Ok(Sent { answer, anonymous, stale: false })
+    }
+
+    /// Sends a request to where it leads in the end. That may be another registry.
+    async fn follow(&self, asker: &Asker<'_>, request: Request) -> Result<Answer, Error> {
+        let spare = request.again();
+        let mut answer = redirect::follow(asker.transport, asker.home, request).await?;
+        let (Some(elsewhere), Some(spare)) = (Elsewhere::of(&answer, asker.home), spare) else {
+            return Ok(answer);
+        };
+        let Elsewhere { registry, realm, scope } = elsewhere;
+        let (url, named_by_neighbour) = (answer.url.clone(), answer.from_neighbour);
+        let there = asker.home.at(&url);
+        let asker = Asker { credentials: &Anonymous, home: &there, registry: &registry, ..*asker };
+        let request = Request { url, named_by_neighbour, ..spare };
+        // A token that was kept may have been taken back.
+        for request in request.again().into_iter().chain([request]) {
+            let token = self.tokens.token(&asker, &realm, &scope, None).await?;
+            let request = request.authorized(Some(token.value.clone()));
+            answer = redirect::follow(asker.transport, &there, request).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                break;
+            }
+            self.tokens.forget(&registry, &scope, None, &token.value);
+            if token.fresh {
+                break;
+            }
+        }
+        Ok(answer)
     }
 
     /// What to bring along. A credential that the token endpoint refuses is found anew, in case

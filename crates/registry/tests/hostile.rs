@@ -280,6 +280,40 @@ async fn case_41_a_redirect_leads_no_secret_to_another_port() {
     assert_eq!(other.requests()[0].authorization, None);
 }
 
+/// As a name of somebody's own before GHCR: who is sent on gets in as anybody does.
+#[tokio::test]
+async fn case_41_a_registry_that_sends_readers_on_to_another_one_is_read_there_as_nobody() {
+    let registry = ScriptedRegistry::builder().basic("u", "hunter2").start().await;
+    let world = World::of(registry).await.trusting();
+    world.inside.push(&world.image, "elsewhere/app", "v1");
+    let place = |path: String| format!("http://{}/v2/elsewhere/app/{path}", world.inside_host());
+    let (manifest, blob) =
+        (place("manifests/v1".into()), place(format!("blobs/{}", world.layer().digest)));
+    for method in [Method::HEAD, Method::GET] {
+        world.registry.script(When::each(method, Kind::Manifest), Fault::redirect(&manifest));
+    }
+    world.registry.script(When::each(Method::GET, Kind::Blob), Fault::redirect(&blob));
+    let client = world.client();
+    let found = world.look(&client).await.unwrap().unwrap();
+    assert_eq!(found.digest, world.image.digest);
+    let tag = ManifestRef::Tag("v1".parse().unwrap());
+    let read = client.manifest(&world.registry_name(), &repository(), &tag).await.unwrap();
+    assert_eq!(read.1, world.image.manifest);
+    for _ in 0..2 {
+        assert_eq!(world.read(&client).await.unwrap(), b"layer");
+    }
+    let sent = world.inside.requests();
+    assert_eq!(world.inside.count(&Method::GET, Kind::Token), 1, "one token serves all");
+    let secrets = sent.iter().filter_map(|request| request.authorization.as_ref());
+    assert!(secrets.clone().count() >= 4);
+    assert!(secrets.clone().all(|secret| secret.starts_with("Bearer ")), "{sent:?}");
+
+    // A token that was taken back is replaced.
+    world.inside.script(When::first(Method::GET, Kind::Blob), Fault::RevokeTokens);
+    assert_eq!(world.read(&client).await.unwrap(), b"layer");
+    assert_eq!(world.inside.count(&Method::GET, Kind::Token), 2);
+}
+
 #[tokio::test]
 async fn case_38_redirects_end() {
     let world = World::new().await;

@@ -68,11 +68,14 @@ pub(super) fn decide(holdings: &Holdings, unwanted: &Unwanted) -> Survey {
         let going = |digest: &&Digest| !held_back.contains_key(*digest);
         let going: Vec<_> = unwanted.roots.keys().filter(going).cloned().collect();
         let reached = holdings.reach(going.iter().cloned());
-        // Tags that end with a root, or with something that it reaches.
-        let about: HashSet<_> = reached.iter().flat_map(about_tags).collect();
+        // Tags that end with a root, or with something that it reaches. One that names what its own
+        // name is made of is no list of referrers: somebody tagged an image so.
+        let about = |subject| about_tags(subject).map(move |tag| (tag, subject));
+        let about: HashMap<_, _> = reached.iter().flat_map(about).collect();
         let ends = |(tag, named): &(&Tag, &Digest)| {
             let root = unwanted.roots.get(*named).filter(|_| going.contains(named));
-            about.contains(*tag) || root.is_some_and(|tags| tags.contains(*tag))
+            about.get(*tag).is_some_and(|subject| subject != named)
+                || root.is_some_and(|tags| tags.contains(*tag))
         };
         let tagged = holdings.tags.iter().filter(|tag| !ends(tag)).map(|(_, named)| named);
         let staying = tagged.chain(&unwanted.in_use).chain(held_back.keys()).cloned();

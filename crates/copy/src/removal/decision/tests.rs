@@ -54,6 +54,16 @@ fn a_tag_that_nobody_accounts_for_holds_an_image_and_its_parts() {
 }
 
 #[test]
+fn an_image_that_is_tagged_by_its_own_digest_is_held_by_that() {
+    let own = Referrer::fallback_tag(&digest(1));
+    let all = holdings(&[("a", 1), (own.as_str(), 1)], &[]);
+    let survey = decide(&all, &unwanted(&[(1, &["a"])], &[]));
+    assert_eq!(survey.held_back[&digest(1)], HeldBack::Tagged(own.clone()));
+    let survey = decide(&all, &unwanted(&[(1, &["a", own.as_str()])], &[]));
+    assert_eq!(numbers(&survey.delete), [1]);
+}
+
+#[test]
 fn a_child_that_runs_by_its_own_digest_holds_its_index() {
     let all = holdings(&[("a", 1)], &[(1, &[10, 11])]);
     let survey = decide(&all, &unwanted(&[(1, &["a"])], &[11]));
