@@ -229,6 +229,7 @@ class Files(unittest.TestCase):
         config = rendered("everything-on").config()
         for key in values.keys() - {"registries"}:
             self.assertEqual(config[key], values[key])
+        self.assertEqual(config["tenancy"], {"namespace_bytes": 107374182400})
         for host, said in values["registries"].items():
             self.assertLessEqual(said.items(), config["registries"][host].items())
 

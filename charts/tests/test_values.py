@@ -50,6 +50,7 @@ class Documented(unittest.TestCase):
             "config.target.naming",
             "config.target.credentials",
             "config.target.create_repository",
+            "tenancy.namespaceBytes",
             "global",
         }
         self.assertEqual(set(leaves(self.values, known)), known.keys() - without)
@@ -144,6 +145,7 @@ class Mistakes(unittest.TestCase):
             "networkPolicy.front.from[0].ipblock.cidr=::/0",
             "monitoring.enabled=true",
             "tenancy.secret_namespaces[0]=shop",
+            "tenancy.namespace_bytes=1",
             "config.tenancy.secret_namespaces[0]=shop",
         ]:
             self.refused("values don't meet the specifications of the schema", *LEAST, f"--set={value}")
@@ -161,6 +163,8 @@ class Mistakes(unittest.TestCase):
             "registryCAs.r.configMap=Corp_CA",
             "credentials.Team=x",
             "tenancy.secretNamespaces[0]=team-*",
+            "tenancy.namespaceBytes=0",
+            "tenancy.namespaceBytes=100Gi",
             "front.callers.username=a:b",
         ]:
             self.refused("values don't meet the specifications of the schema", *LEAST, f"--set={value}")

@@ -49,9 +49,14 @@ token: {{ include "image-replicator.folder" . }}/status-token
   {{- $_ := set $credentials $name (printf "%s/credentials/%s.json" $folder $name) -}}
 {{- end -}}
 {{- $_ := set $config "credentials" $credentials -}}
+{{- $tenancy := dict -}}
 {{- with .Values.tenancy.secretNamespaces -}}
-  {{- $_ := set $config "tenancy" (dict "secret_namespaces" .) -}}
+  {{- $_ := set $tenancy "secret_namespaces" . -}}
 {{- end -}}
+{{- with .Values.tenancy.namespaceBytes -}}
+  {{- $_ := set $tenancy "namespace_bytes" . -}}
+{{- end -}}
+{{- $_ := set $config "tenancy" $tenancy -}}
 {{- if .Values.inventory.watchPods -}}
   {{- $_ := set $config "inventory" (dict "watch_pods" true) -}}
 {{- end -}}

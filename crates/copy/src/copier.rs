@@ -22,6 +22,7 @@ use crate::origins::{Origins, RecentOrigins};
 use crate::platform::Platform;
 use crate::referrers::{Referrer, Search};
 use crate::removal::Remover;
+use crate::room::{Boundless, Room};
 use crate::scope::{Referrers, Scope};
 use crate::slots::Slots;
 use crate::tracker::Tracker;
@@ -84,6 +85,7 @@ pub struct Copier {
     slots: Arc<Slots>,
     origins: Arc<dyn Origins>,
     creations: Arc<Creations>,
+    room: Arc<dyn Room>,
 }
 
 /// A name under which the image is to be at the target, and what is there now.
@@ -126,6 +128,7 @@ impl Copier {
             slots: Arc::default(),
             origins: Arc::new(RecentOrigins::default()),
             creations: Arc::default(),
+            room: Arc::new(Boundless),
         }
     }
 
@@ -169,6 +172,12 @@ impl Copier {
         Self { creations: Arc::new(Creations::by(repositories)), ..self }
     }
 
+    /// The same copier, which asks for room before it brings anything to the target.
+    #[must_use]
+    pub fn with_room(self, room: Arc<dyn Room>) -> Self {
+        Self { room, ..self }
+    }
+
     /// Makes the replica what the source is. When it is Ok all that is in scope is at the target,
     /// verified; when it is an error, or dropped, nothing wrong is there, and a tag still names
     /// what it named. Can be called again at any time.
@@ -201,11 +210,14 @@ impl Copier {
         let source_client = &self.source_client;
         let graph = Graph::read(source_client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
+        let no_room = |why| CopyError::no_room(source, why);
+        self.room.take(outcome.size_bytes).await.map_err(no_room)?;
         tracker.begin(&graph.blobs);
         let transfer = self.transfer(job, tracker, proof);
-        let search = Search::new(source_client, source, scope, limits);
-        let (referrers, ()) =
-            tokio::try_join!(search.run(&graph), self.move_blobs(&transfer, &graph))?;
+        let (referrers, ()) = tokio::try_join!(
+            self.find_referrers(source, &graph),
+            self.move_blobs(&transfer, &graph)
+        )?;
         let target = &replica.reference;
         let mut unlisted = self.write_manifests(&transfer, &graph).await?;
         // What a name, once set, keeps later copies from doing comes before it.
@@ -272,6 +284,22 @@ impl Copier {
             Ok(Place { at, holds: found.map(|found| found.digest), rule })
         });
         futures::future::try_join_all(looked_up).await
+    }
+
+    /// What refers to the image, if there is room for that as well.
+    async fn find_referrers(
+        &self,
+        source: &ImageReference,
+        graph: &Graph,
+    ) -> Result<Vec<Referrer>, CopyError> {
+        let search = Search::new(&self.source_client, source, &self.scope, &self.limits);
+        let referrers = search.run(graph).await?;
+        if !referrers.is_empty() {
+            let bytes = referrers.iter().map(|referrer| referrer.graph.size_bytes()).sum::<u64>();
+            let taken = self.room.take(graph.size_bytes() + bytes).await;
+            taken.map_err(|why| CopyError::no_room(source, why))?;
+        }
+        Ok(referrers)
     }
 
     async fn move_blobs(&self, transfer: &Transfer<'_>, graph: &Graph) -> Result<(), CopyError> {

@@ -7,6 +7,8 @@ use std::time::Duration;
 use protocol::{Digest, ImageReference, Registry, Side};
 use registry::{ErrorKind, Operation, Retry};
 
+use crate::room::NoRoom;
+
 /// Why a copy failed.
 #[derive(Clone, Debug, thiserror::Error)]
 pub struct CopyError {
@@ -32,6 +34,8 @@ enum Cause {
     Found { kind: ErrorKind, message: String },
     /// The target wants the repository created first, and that failed.
     NotCreated { reason: String },
+    /// There is no room for the image.
+    NoRoom(NoRoom),
 }
 
 impl CopyError {
@@ -85,6 +89,11 @@ impl CopyError {
         Self::new(Side::Target, image, Cause::NotCreated { reason })
     }
 
+    /// An image that the target is not to hold, since there is no room for it.
+    pub(crate) fn no_room(image: &ImageReference, why: NoRoom) -> Self {
+        Self::new(Side::Replicator, image, Cause::NoRoom(why))
+    }
+
     fn new(side: Side, image: &ImageReference, cause: Cause) -> Self {
         let reads = side == Side::Source;
         let details = Details { image: image.clone(), part: None, reads, cause };
@@ -129,6 +138,8 @@ impl CopyError {
             Cause::Registry(error) => error.kind(),
             Cause::Found { kind, .. } => *kind,
             Cause::NotCreated { .. } => ErrorKind::NotFound,
+            Cause::NoRoom(NoRoom::Full(_)) => ErrorKind::Denied,
+            Cause::NoRoom(NoRoom::Unknown(_)) => ErrorKind::Server,
         }
     }
 
@@ -154,8 +165,10 @@ impl CopyError {
                 Retry::Later { after: Duration::ZERO }
             }
             // Who creates repositories may have had a bad moment.
-            Cause::NotCreated { .. } => Retry::Later { after: Duration::ZERO },
-            Cause::Found { .. } => Retry::Never,
+            Cause::NotCreated { .. } | Cause::NoRoom(NoRoom::Unknown(_)) => {
+                Retry::Later { after: Duration::ZERO }
+            }
+            Cause::Found { .. } | Cause::NoRoom(NoRoom::Full(_)) => Retry::Never,
         }
     }
 
@@ -171,7 +184,7 @@ impl CopyError {
     fn request(&self) -> Option<&registry::Error> {
         match &self.details.cause {
             Cause::Registry(error) => Some(error),
-            Cause::Found { .. } | Cause::NotCreated { .. } => None,
+            Cause::Found { .. } | Cause::NotCreated { .. } | Cause::NoRoom(_) => None,
         }
     }
 
@@ -262,7 +275,10 @@ impl CopyError {
 /// for docker.io are wrong, or do not reach that far`
 impl fmt::Display for CopyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.side, self.registry(), self.deed())?;
+        // Where there is no room, no registry has done anything.
+        if self.side != Side::Replicator {
+            write!(f, "{} {} {}", self.side, self.registry(), self.deed())?;
+        }
         let codes = self.request().map(registry::Error::codes).unwrap_or_default();
         if let Some(status) = self.status() {
             write!(f, " ({status}")?;
@@ -281,6 +297,7 @@ impl fmt::Display for CopyError {
                     write!(f, " (in {part})")?;
                 }
             }
+            Cause::NoRoom(NoRoom::Full(why) | NoRoom::Unknown(why)) => f.write_str(why)?,
             Cause::NotCreated { reason } => {
                 let repository = self.image().repository();
                 write!(f, "{separator}the repository {repository} could not be created: {reason}")?;

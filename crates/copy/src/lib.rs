@@ -10,6 +10,7 @@
 //!   referrers signatures and the like, found at the source
 //!     kinds     what they are for
 //!   listing   lists of these, at targets that keep none
+//!   room      whether a copy may take as much as it needs
 //!   transfer  one blob to the target: there already, mounted, or sent
 //!     flights    one transfer of a blob to a registry at a time
 //!     creations  a repository that the target wants created first
@@ -29,7 +30,7 @@
 //! simply begun again: what is there is skipped.
 //!
 //! It knows no HTTP server, no ledger and no trigger; what it asks of the rest of the house is
-//! the ports [`Origins`] and [`Repositories`].
+//! the ports [`Origins`], [`Repositories`] and [`Room`].
 
 mod checkpoints;
 mod copier;
@@ -52,6 +53,7 @@ mod reader;
 mod referrers;
 mod removal;
 mod report;
+mod room;
 mod scope;
 mod sending;
 mod slots;
@@ -71,6 +73,7 @@ pub use platform::{Platform, PlatformError};
 pub use registry::{ErrorKind, MediaType, Retry};
 pub use removal::{HeldBack, RemovalError, Remover, Survey, Unwanted};
 pub use report::{Damage, Finding, Part, PartKind, Report};
+pub use room::{NoRoom, Room};
 pub use scope::{ForeignLayers, ForeignLayersError, Referrers, Scope};
 pub use tracker::Tracker;
 pub use verify::Verifier;

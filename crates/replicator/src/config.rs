@@ -66,6 +66,8 @@ pub(crate) struct Config {
     pub(crate) tenants: Tenants,
     /// Where to send what their pull secrets are.
     pub(crate) feeds: Feeds,
+    /// Bytes of replicas that each namespace may have; None where nobody limits them.
+    pub(crate) namespace_bytes: Option<NonZeroU64>,
     /// Whether it is watched which pods run.
     pub(crate) watch_pods: bool,
     /// Credentials by name.
@@ -243,6 +245,7 @@ struct RightsFile {
 struct TenancyFile {
     #[serde(default)]
     secret_namespaces: Vec<String>,
+    namespace_bytes: Option<NonZeroU64>,
 }
 
 #[derive(Default, Deserialize)]
@@ -328,6 +331,7 @@ impl Config {
             load_registries(&file.registries, Some(file.target), file.copy.limits, &keyring)?;
         registries.name(target.registry());
         let workers = file.copy.workers.unwrap_or(DEFAULT_WORKERS).get();
+        let namespace_bytes = file.tenancy.namespace_bytes;
         let (tenants, feeds) = file.tenancy.tenants()?;
         let rules = Rules::read(file.rules, &keyring, &tenants, &file.copy.scope())?;
         if !tenants.is_empty() && !rules.use_pull_secrets() {
@@ -343,6 +347,7 @@ impl Config {
             rules,
             tenants,
             feeds,
+            namespace_bytes,
             watch_pods: file.inventory.watch_pods,
             keyring,
             receivers: notifications::load_receivers(file.notifications, &mut watcher)?,

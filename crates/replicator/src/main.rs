@@ -23,6 +23,7 @@ mod notify;
 mod origins;
 mod pace;
 mod proofs;
+mod quota;
 mod retention;
 mod rights;
 mod rules;

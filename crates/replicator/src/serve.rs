@@ -25,6 +25,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::metrics::Metrics;
 use crate::notify::Notifier;
 use crate::proofs::Prover;
+use crate::quota::Quota;
 use crate::retention::Pruner;
 use crate::rights::Rights;
 use crate::status::Status;
@@ -87,6 +88,7 @@ pub(crate) async fn serve(mut config: Config) -> Result<(), ServeError> {
         target: Arc::clone(&target),
         rules: config.rules.clone(),
         rights: rights.clone(),
+        quota: Quota::new(ledger.clone(), config.namespace_bytes),
         observers: Observers {
             metrics: metrics.clone(),
             audit: audit.clone(),

@@ -13,11 +13,13 @@ use tokio_util::task::TaskTracker;
 use crate::board::Board;
 use crate::credentials::Who;
 use crate::ending::{Ending, Observers};
+use crate::ledger::charge::Charge;
 use crate::ledger::contents::Contents;
 use crate::ledger::grant::{Finding, Right, Verdict};
 use crate::ledger::record::{Failure, Record, Settlement};
 use crate::ledger::work::Ticket;
 use crate::ledger::{Ledger, LedgerError};
+use crate::quota::{Quota, Share};
 use crate::rights::Rights;
 use crate::rules::{NotAllowed, Rules};
 
@@ -47,6 +49,8 @@ pub(crate) struct Workers {
     pub(crate) rules: Rules,
     /// Who has shown what.
     pub(crate) rights: Rights,
+    /// How much each namespace may have.
+    pub(crate) quota: Quota,
     /// Who is told of each copy.
     pub(crate) observers: Observers,
 }
@@ -95,15 +99,17 @@ impl Workers {
         self.observers.begins();
         tracing::info!(source = %record.source, target = %record.target, state = record.state.as_str(), "copy begins");
         let mut told = None;
+        // Until the end is on record, or its bytes would count for nobody in between.
+        let share = self.quota.share(record);
         let result = tokio::select! {
-            result = self.copy_once(record, &mut told) => Some(result),
+            result = self.copy_once(record, &share, &mut told) => Some(result),
             () = stop.copying.cancelled() => None,
         };
         let bytes_moved = match &result {
             Some(Ok(outcome)) => outcome.bytes_moved,
             _ => 0,
         };
-        let settlement = settlement(result);
+        let settlement = settlement(result, share.charge());
         let took = begin.elapsed();
         log(record, &settlement, took, bytes_moved);
         let (who, finding) = told.unzip();
@@ -130,6 +136,7 @@ impl Workers {
     async fn copy_once(
         &self,
         record: &Record,
+        share: &Arc<Share>,
         told: &mut Option<(Who, Finding)>,
     ) -> Result<Outcome, Failed> {
         let terms = self.rules.allow(&record.namespace, &record.source)?;
@@ -153,7 +160,7 @@ impl Workers {
         let changed_at = self.rights.changed_at(&who);
         let reader = self.copier.client().with_credentials(who.port());
         let copier = self.copier.clone().with_scope(terms.scope.clone()).reading_with(reader);
-        let copied = copier.copy(&job, &tracker).await;
+        let copied = copier.with_room(Arc::clone(share) as _).copy(&job, &tracker).await;
         if let Some(verdict) = verdict(&record.source, &copied) {
             let finding = self.rights.finding(&record.source, &who, changed_at, verdict);
             *told = finding.map(|finding| (who, finding));
@@ -233,13 +240,13 @@ impl From<CopyError> for Failed {
     }
 }
 
-fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
+fn settlement(result: Option<Result<Outcome, Failed>>, charge: Option<Charge>) -> Settlement {
     let error = match result {
         None => return Settlement::HandedBack,
         Some(Ok(outcome)) => {
             let Outcome { digest, size_bytes, contents, .. } = outcome;
             let contents = contents.map(as_recorded);
-            return Settlement::Copied { digest, size_bytes, contents };
+            return Settlement::Copied { digest, size_bytes, contents, charge };
         }
         Some(Err(error)) => error,
     };
@@ -265,6 +272,8 @@ fn settlement(result: Option<Result<Outcome, Failed>>) -> Settlement {
             };
             let code = match error.kind() {
                 ErrorKind::NotFound if error.side == Side::Source => RefusalCode::NotFound,
+                // For want of room.
+                ErrorKind::Denied if error.side == Side::Replicator => RefusalCode::Denied,
                 _ if error.is_lack_of_rights() => RefusalCode::Denied,
                 _ => RefusalCode::Failed,
             };

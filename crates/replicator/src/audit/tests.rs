@@ -73,7 +73,8 @@ fn one_of_each() -> Vec<Event> {
         })
         .into()
     };
-    let copied = Settlement::Copied { digest: digest(), size_bytes: 9, contents: None };
+    let copied =
+        Settlement::Copied { digest: digest(), size_bytes: 9, contents: None, charge: None };
     vec![
         decision(Some(&question), Ok(receipt(ReplicaState::Present))),
         decision(Some(&question), Err(pending.at(Side::Target))),

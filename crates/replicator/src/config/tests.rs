@@ -47,6 +47,7 @@ credentials:
   hub: DIR/helpers.json
 tenancy:
   secret_namespaces: [shop, team-a]
+  namespace_bytes: 100000000000
 inventory:
   watch_pods: true
 rules:
@@ -142,6 +143,7 @@ fn a_whole_configuration_is_read() {
     assert_eq!(hub.scope.foreign_layers, ForeignLayers::Skip);
     assert!(config.registries.create_repository.is_some());
     let limits = config.registries.limits;
+    assert_eq!(config.namespace_bytes.map(u64::from), Some(100_000_000_000));
     assert_eq!((limits.image_bytes, limits.blobs, limits.manifests), (50_000_000_000, 200, 20));
     let named = &config.registries.named;
     // The target's registry is named by its root.
@@ -173,7 +175,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(all.check.max_age(), Some(Duration::from_secs(3_600)));
     assert!(matches!(all.reader, Reader::Nobody));
     assert!(config.registries.target_credentials.is_none() && config.tenants.is_empty());
-    assert!(!config.watch_pods);
+    assert!(!config.watch_pods && config.namespace_bytes.is_none());
     assert_eq!(config.ledger.max_waiting, 100_000);
     assert_eq!(config.ledger.remember, Duration::from_secs(3_600));
     assert!(config.receivers.is_empty());
@@ -262,6 +264,7 @@ fn an_error_names_the_key_the_file_and_the_reason() {
         CONFIG.replace("requests_at_once: 3", "requests_at_once: 0"),
         CONFIG.replace("auth.corp", "https://auth.corp"),
         CONFIG.replace("layers: 200", "layers: 0"),
+        CONFIG.replace("namespace_bytes: 100000000000", "namespace_bytes: 0"),
         CONFIG.replace("events: [copied, refused]", "events: []"),
         CONFIG.replace("events: [copied, refused]", "events: [present]"),
         CONFIG.replace("    plain_http: true\ndrain", "drain"),

@@ -27,6 +27,8 @@ pub(crate) struct Question<'a> {
     pub(crate) verb: Verb,
     /// About which image.
     pub(crate) source: &'a ImageReference,
+    /// For which namespace.
+    pub(crate) namespace: &'a Namespace,
     /// What is wanted of it, and where its replica belongs.
     pub(crate) wish: &'a Wish,
     /// When.
@@ -35,13 +37,14 @@ pub(crate) struct Question<'a> {
 
 impl Question<'_> {
     /// Whether the ledger must be told that the source is wanted.
-    pub(crate) fn needs_want(&self, record: Option<&Record>, namespace: &Namespace) -> bool {
+    pub(crate) fn needs_want(&self, record: Option<&Record>) -> bool {
         let may_start = match self.verb {
             Verb::Plan => false,
             Verb::Start | Verb::Replica => true,
         };
         may_start
-            && record.is_none_or(|record| record.demand(self.wish, namespace, self.now).is_some())
+            && record
+                .is_none_or(|record| record.demand(self.wish, self.namespace, self.now).is_some())
     }
 
     /// The answer, from what is known of the source.
@@ -55,7 +58,7 @@ impl Question<'_> {
         }
         match self.verb {
             Verb::Plan => Ok(self.receipt(ReplicaState::Planned, record, progress)),
-            Verb::Start => match record.map(|record| (record, lasting_failure(record))) {
+            Verb::Start => match record.map(|record| (record, self.lasting_failure(record))) {
                 Some((record, Some(failure))) => Err(self.refuse_failed(record, failure)),
                 _ => Ok(self.receipt(ReplicaState::Copying, record, progress)),
             },
@@ -66,12 +69,8 @@ impl Question<'_> {
     /// The answer to a namespace that has not shown its right to the image; None where it is
     /// answered as anybody is. What `is_guarded` is told to nobody without a right, not even
     /// where it would be.
-    pub(crate) fn without_right(
-        &self,
-        namespace: &Namespace,
-        right: &Right,
-        is_guarded: bool,
-    ) -> Option<Answer> {
+    pub(crate) fn without_right(&self, right: &Right, is_guarded: bool) -> Option<Answer> {
+        let namespace = self.namespace;
         let refuse = |code, message| {
             let refusal = Refusal::new(code, self.source.to_string(), message);
             Some(Err(refusal.at(Side::Source)))
@@ -121,16 +120,23 @@ impl Question<'_> {
     }
 
     fn refuse(&self, record: Option<&Record>, progress: Option<Progress>) -> Refusal {
-        match record.map(|record| (record, record.state, record.failure.as_ref())) {
+        let failure = record.and_then(|record| record.failure_for(self.namespace));
+        match record.map(|record| (record, record.state, failure)) {
             Some((record, State::Refused | State::Failed, Some(failure))) => {
                 self.refuse_failed(record, failure)
             }
-            Some((record, State::Copying, failure)) => match lasting_failure(record) {
+            Some((record, State::Copying, failure)) => match self.lasting_failure(record) {
                 Some(failure) => self.refuse_failed(record, failure),
                 None => self.pending(copying_message(progress, failure), progress),
             },
             _ => self.pending("waits for its turn to be copied".to_owned(), None),
         }
+    }
+
+    /// A failure that trying again does not mend. While it is tried again all the same, because
+    /// somebody asked, the answer stays what it was.
+    fn lasting_failure<'r>(&self, record: &'r Record) -> Option<&'r Failure> {
+        record.failure_for(self.namespace).filter(|failure| failure.is_lasting)
     }
 
     fn pending(&self, message: String, progress: Option<Progress>) -> Refusal {
@@ -226,12 +232,6 @@ fn copying_message(progress: Option<Progress>, failure: Option<&Failure>) -> Str
         Some(failure) => format!("{progress} (the last try failed: {})", failure.message),
         None => progress,
     }
-}
-
-/// A failure that trying again does not mend. While it is tried again all the same, because
-/// somebody asked, the answer stays what it was.
-fn lasting_failure(record: &Record) -> Option<&Failure> {
-    record.failure.as_ref().filter(|failure| failure.is_lasting)
 }
 
 #[cfg(test)]

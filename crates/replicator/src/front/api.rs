@@ -167,13 +167,15 @@ impl Api {
             priority: Priority::of(trigger.verb),
             max_age: terms.check.max_age(),
         };
-        let question = Question { verb: trigger.verb, source, wish: &wish, now: self.ledger.now() };
+        let (verb, namespace) = (trigger.verb, &trigger.namespace);
+        let now = self.ledger.now();
+        let question = Question { verb, source, namespace, wish: &wish, now };
         let (mut record, instead) = self.look_up(&question, trigger, source, terms).await?;
         if let Some(answer) = instead {
             return answer;
         }
         let asker = Asker { namespace: trigger.namespace.clone(), caller: caller.into() };
-        if question.needs_want(record.as_deref(), &trigger.namespace) {
+        if question.needs_want(record.as_deref()) {
             let ask = Ask { source: source.clone(), wish: wish.clone(), asker: asker.clone() };
             record = match (self.ledger.want(ask).await, record) {
                 (Ok(wanted), _) => Some(wanted),
@@ -211,7 +213,7 @@ impl Api {
         if is_due && is_a_matter && question.verb != Verb::Plan {
             self.rights.prove(source, &who);
         }
-        let instead = question.without_right(&trigger.namespace, &right, is_guarded);
+        let instead = question.without_right(&right, is_guarded);
         Ok((record, instead))
     }
 
@@ -221,7 +223,8 @@ impl Api {
         let priority = Priority::of(trigger.verb);
         let wish = Wish { target: reference.clone(), priority, max_age: None };
         let now = self.ledger.now();
-        let question = Question { verb: trigger.verb, source: reference, wish: &wish, now };
+        let (verb, namespace) = (trigger.verb, &trigger.namespace);
+        let question = Question { verb, source: reference, namespace, wish: &wish, now };
         for source in self.target.source_of(reference).iter().flat_map(as_asked_for) {
             let terms = self.rules.allow(&trigger.namespace, &source);
             let terms = terms.map_err(|error| denied(reference, &error))?;

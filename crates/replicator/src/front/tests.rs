@@ -87,7 +87,12 @@ impl Front {
         let public = Finding { identity, verdict, changed_at: None };
         self.ledger.learn((&claimed.source).into(), public).await.unwrap();
         let digest: protocol::Digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-        let copied = Settlement::Copied { digest: digest.clone(), size_bytes: 1, contents: None };
+        let copied = Settlement::Copied {
+            digest: digest.clone(),
+            size_bytes: 1,
+            contents: None,
+            charge: None,
+        };
         self.ledger.settle(claimed.ticket().unwrap(), copied, 1, None).await.unwrap().unwrap();
         digest
     }

@@ -13,6 +13,7 @@
 //!     removals                                which repositories nothing is copied into
 //! unused        which replicas nobody has asked for
 //! removal       how replicas are taken away so that nobody is told that they are there
+//! charge        on whose behalf replicas are kept, and how much that is
 //! looks         what people ask, past memory
 //!   overview      how things stand
 //!   inventory     every image that ever entered
@@ -28,6 +29,7 @@
 //! it counts no more. Knows neither HTTP nor how to copy.
 
 mod batch;
+pub(crate) mod charge;
 mod checkup;
 pub(crate) mod contents;
 mod error;

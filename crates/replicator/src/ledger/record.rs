@@ -21,6 +21,7 @@ use std::time::Duration;
 use protocol::{Digest, ImageReference, Namespace, RefusalCode, Side};
 use serde::{Deserialize, Serialize};
 
+use super::charge::Charge;
 use super::contents::Contents;
 use super::work::{Ask, Owner, Priority, Ticket, Wish, Work};
 use crate::clock::Timestamp;
@@ -107,6 +108,8 @@ pub(crate) enum Settlement {
         size_bytes: u64,
         /// What of it was copied; None where it was current.
         contents: Option<Contents>,
+        /// What the replica counts from now on, and for whom; None where that stays as it was.
+        charge: Option<Charge>,
     },
     /// It failed, for now or lastingly.
     Failed {
@@ -165,6 +168,8 @@ pub(crate) struct Record {
     pub(crate) digest: Option<Digest>,
     /// Of the replica, once copied.
     pub(crate) size_bytes: Option<u64>,
+    /// What it counts, and for whom, once copied.
+    pub(crate) charge: Option<Charge>,
     /// Copies that failed since the last that did not.
     pub(crate) attempts: u32,
     /// Why the last of them failed. Kept until one succeeds.
@@ -210,6 +215,7 @@ impl Record {
             state: State::Wanted,
             digest: None,
             size_bytes: None,
+            charge: None,
             attempts: 0,
             failure: None,
             work: Work::Waiting { turn, since: now },
@@ -356,8 +362,9 @@ impl Record {
         }
         let record = match settlement {
             Settlement::HandedBack => return self.hand_back(turn, now),
-            Settlement::Copied { digest, size_bytes, .. } => Self {
+            Settlement::Copied { digest, size_bytes, charge, .. } => Self {
                 state: State::Present,
+                charge: charge.or(self.charge),
                 size_bytes: if size_bytes == 0 { self.size_bytes } else { Some(size_bytes) },
                 digest: Some(digest),
                 attempts: 0,
@@ -415,7 +422,9 @@ impl Record {
         }
         let record = match (removal, self.is_leaving(), self.checked_at) {
             (Removal::Gone, true, _) => return Some(Left::Nothing),
-            (Removal::Gone, false, _) => Self { digest: None, size_bytes: None, ..self },
+            (Removal::Gone, false, _) => {
+                Self { digest: None, size_bytes: None, charge: None, ..self }
+            }
             (Removal::Kept, true, Some(_)) => {
                 let is_stale = self.failure.is_some();
                 let state = if is_stale { State::Stale } else { State::Present };
@@ -450,7 +459,15 @@ impl Record {
         }
     }
 
-    /// Whether the last try failed for who it was made for: by a rule, or at the source.
+    /// Why the last try failed, as far as `namespace` may know: what another one was denied is
+    /// that one's own matter.
+    pub(crate) fn failure_for(&self, namespace: &Namespace) -> Option<&Failure> {
+        let is_of_another = self.lacks_the_right() && self.namespace != *namespace;
+        self.failure.as_ref().filter(|_| !is_of_another)
+    }
+
+    /// Whether the last try failed for who it was made for: by a rule, for want of room, or at
+    /// the source.
     fn lacks_the_right(&self) -> bool {
         self.failure.as_ref().is_some_and(|failure| failure.code == RefusalCode::Denied)
     }

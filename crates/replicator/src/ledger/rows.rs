@@ -1,10 +1,11 @@
 //! The rows of `replicas`: reading and writing whole records. Knows no rule of their life.
 
-use protocol::{Digest, ImageReference, RefusalCode, Registry, Side};
+use protocol::{Digest, ImageReference, Namespace, RefusalCode, Registry, Side};
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::{Any, AnyConnection, AssertSqlSafe, Row};
 
 use super::LedgerError;
+use super::charge::Charge;
 use super::record::{Failure, Record, State};
 use super::work::{Owner, Priority, Work};
 use crate::clock::Timestamp;
@@ -12,12 +13,14 @@ use crate::clock::Timestamp;
 /// A statement with its parameters.
 pub(super) type Query<'q> = sqlx::query::Query<'q, Any, AnyArguments>;
 
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 23] = [
     "source",
     "target",
     "state",
     "digest",
     "size_bytes",
+    "charged_to",
+    "charged_bytes",
     "attempts",
     "failure_code",
     "failure_side",
@@ -267,7 +270,7 @@ fn tuples(count: usize, columns: usize) -> String {
 }
 
 fn bind<'q>(query: Query<'q>, record: &Record) -> Query<'q> {
-    let failure = record.failure.as_ref();
+    let (failure, charge) = (record.failure.as_ref(), record.charge.as_ref());
     let (turn, due_at, owner, since) = match &record.work {
         Work::Idle => (None, None, None, None),
         Work::Later(due_at) => (None, Some(*due_at), None, None),
@@ -280,6 +283,8 @@ fn bind<'q>(query: Query<'q>, record: &Record) -> Query<'q> {
         .bind(record.state.as_str().to_owned())
         .bind(record.digest.as_ref().map(Digest::to_string))
         .bind(record.size_bytes.map(clamp))
+        .bind(charge.map(|charge| charge.namespace.to_string()))
+        .bind(charge.map(|charge| clamp(charge.bytes)))
         .bind(i64::from(record.attempts))
         .bind(failure.map(|failure| failure.code.as_str().to_owned()))
         .bind(failure.map(|failure| failure.side.to_string()))
@@ -322,12 +327,13 @@ pub(super) fn read(row: &AnyRow) -> Result<Record, LedgerError> {
         state: State::parse(&state).ok_or_else(|| damaged("state", &state))?,
         digest: digest.map(|digest| read_digest(&digest)).transpose()?,
         size_bytes: size_bytes.map(i64::unsigned_abs),
+        charge: read_charge(row)?,
         attempts: u32::try_from(number("attempts")?).unwrap_or(u32::MAX),
         failure: read_failure(row)?,
         work: read_work(row)?,
         priority: Priority::from_number(priority)
             .ok_or_else(|| damaged("priority", &priority.to_string()))?,
-        namespace: namespace.parse().map_err(|_| damaged("namespace", &namespace))?,
+        namespace: read_namespace("namespace", &namespace)?,
         claims: number("claims")?.unsigned_abs(),
         checked_at: time("checked_at_ms")?,
         changed_at: Timestamp::from_ms(number("changed_at_ms")?),
@@ -339,6 +345,18 @@ pub(super) fn read(row: &AnyRow) -> Result<Record, LedgerError> {
 
 pub(super) fn read_digest(digest: &str) -> Result<Digest, LedgerError> {
     digest.parse().map_err(|_| damaged("digest", digest))
+}
+
+fn read_namespace(column: &'static str, name: &str) -> Result<Namespace, LedgerError> {
+    name.parse().map_err(|_| damaged(column, name))
+}
+
+fn read_charge(row: &AnyRow) -> Result<Option<Charge>, LedgerError> {
+    let namespace: Option<String> = row.try_get("charged_to")?;
+    let bytes: Option<i64> = row.try_get("charged_bytes")?;
+    let (Some(namespace), Some(bytes)) = (namespace, bytes) else { return Ok(None) };
+    let namespace = read_namespace("charged_to", &namespace)?;
+    Ok(Some(Charge { namespace, bytes: bytes.unsigned_abs() }))
 }
 
 fn read_work(row: &AnyRow) -> Result<Work, LedgerError> {

@@ -38,7 +38,7 @@ pub(crate) fn copied() -> Settlement {
 
 pub(crate) fn copied_as(digit: char) -> Settlement {
     let digest = format!("sha256:{}", digit.to_string().repeat(64)).parse().unwrap();
-    Settlement::Copied { digest, size_bytes: 42, contents: None }
+    Settlement::Copied { digest, size_bytes: 42, contents: None, charge: None }
 }
 
 pub(crate) fn failed(message: &str, not_before: Duration) -> Settlement {

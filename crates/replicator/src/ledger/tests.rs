@@ -1,6 +1,7 @@
 //! The ledger on both of its stores. Each scenario is a function of a fresh store; of SQLite each
 //! is a test, and all run on one PostgreSQL, since a cluster takes seconds to make.
 
+mod charges;
 mod grants;
 mod history;
 mod inventory;

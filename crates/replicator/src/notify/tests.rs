@@ -52,7 +52,7 @@ impl Scene {
     /// Tells that the replica of `app:TAG` was copied.
     fn copied(&self, tag: usize) {
         let digest = testkit::digest_of(b"manifest");
-        self.tell(tag, &Settlement::Copied { digest, size_bytes: 9, contents: None });
+        self.tell(tag, &Settlement::Copied { digest, size_bytes: 9, contents: None, charge: None });
     }
 
     fn tell(&self, tag: usize, settlement: &Settlement) {

@@ -18,6 +18,7 @@ use crate::front::testing::{Front, api, observers};
 use crate::ledger::Settings;
 use crate::ledger::record::REFUSED_RETRY;
 use crate::proofs::Prover;
+use crate::quota::Quota;
 use crate::rules::Rules;
 use crate::watch::Held;
 use crate::workers::{Stop, Workers};
@@ -91,6 +92,7 @@ impl World {
             target: Arc::clone(&api.target),
             rules: api.rules.clone(),
             rights: api.rights.clone(),
+            quota: Quota::new(ledger.clone(), None),
             observers: observers(&api),
         };
         tokio::spawn(workers.run(2, stop.clone()));

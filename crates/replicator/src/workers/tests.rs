@@ -1,5 +1,6 @@
 //! Workers on the wire: between a ledger and scripted registries, with the front beside them.
 
+use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ use crate::rules::tests::{open_to_all, rules};
 mod freshness;
 mod notifications;
 mod pods;
+mod quota;
 
 /// Longer than a test takes.
 const HANGS: Duration = Duration::from_secs(120);
@@ -62,10 +64,26 @@ impl World {
     }
 
     async fn between(source: ScriptedRegistry, rules: Rules) -> Self {
-        Self::observed_by(Notifier::default(), source, rules).await
+        Self::with(Notifier::default(), None, source, rules).await
     }
 
     async fn observed_by(notifier: Notifier, source: ScriptedRegistry, rules: Rules) -> Self {
+        Self::with(notifier, None, source, rules).await
+    }
+
+    /// One in which each namespace may have so many bytes.
+    async fn limited_to(most_bytes: u64) -> Self {
+        let source = ScriptedRegistry::start().await;
+        let most_bytes = NonZeroU64::new(most_bytes);
+        Self::with(Notifier::default(), most_bytes, source, open_to_all()).await
+    }
+
+    async fn with(
+        notifier: Notifier,
+        most_bytes: Option<NonZeroU64>,
+        source: ScriptedRegistry,
+        rules: Rules,
+    ) -> Self {
         let target = ScriptedRegistry::start().await;
         let directory = TempDir::new().unwrap();
         let url = format!("sqlite:{}", directory.path().join("ledger.db").display());
@@ -82,11 +100,13 @@ impl World {
             target: Arc::clone(&api.target),
             rules: api.rules.clone(),
             rights: api.rights.clone(),
+            quota: Quota::new(ledger.clone(), most_bytes),
             observers: Observers { notifier, ..observers(&api) },
         };
         let front = Front::start(api).await;
         let stop = Stop::default();
-        let workers = tokio::spawn(workers.run(2, stop.clone()));
+        // Of which one registry gets two.
+        let workers = tokio::spawn(workers.run(3, stop.clone()));
         Self { source, target, ledger, front, now_ms, stop, workers, _directory: directory }
     }
 
@@ -146,6 +166,7 @@ async fn a_stuck_registry_leaves_a_worker_to_the_others() {
         target: Arc::new(target.clone()),
         rules: open_to_all(),
         rights: Rights::new(ledger.clone()).0,
+        quota: Quota::new(ledger.clone(), None),
         observers: Observers {
             metrics: Metrics::default(),
             audit: recorded.audit.clone(),

@@ -9,12 +9,14 @@ const MAX_AGE: Duration = Duration::from_secs(3_600);
 
 struct Fixture {
     source: ImageReference,
+    namespace: Namespace,
     wish: Wish,
 }
 
 fn fixture() -> Fixture {
     Fixture {
         source: "nginx:1.27".parse().unwrap(),
+        namespace: "shop".parse().unwrap(),
         wish: Wish {
             target: "registry.corp/docker.io/library/nginx:1.27".parse().unwrap(),
             priority: Priority::Now,
@@ -23,21 +25,18 @@ fn fixture() -> Fixture {
     }
 }
 
-fn shop() -> Namespace {
-    "shop".parse().unwrap()
-}
-
 fn owner() -> Owner {
     "me".to_owned().into()
 }
 
 impl Fixture {
     fn question(&self, verb: Verb) -> Question<'_> {
-        Question { verb, source: &self.source, wish: &self.wish, now: NOW }
+        let Self { source, namespace, wish } = self;
+        Question { verb, source, namespace, wish, now: NOW }
     }
 
     fn ask(&self) -> Ask {
-        let asker = Asker { namespace: "shop".parse().unwrap(), caller: "policy".into() };
+        let asker = Asker { namespace: self.namespace.clone(), caller: "policy".into() };
         Ask { source: self.source.clone(), wish: self.wish.clone(), asker }
     }
 
@@ -51,7 +50,7 @@ impl Fixture {
 
     fn present(&self) -> Record {
         let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-        self.settled(Settlement::Copied { digest, size_bytes: 1, contents: None })
+        self.settled(Settlement::Copied { digest, size_bytes: 1, contents: None, charge: None })
     }
 
     fn failed(&self) -> Record {
@@ -85,7 +84,7 @@ fn case_16_a_plan_starts_nothing_and_never_refuses() {
     let question = fixture.question(Verb::Plan);
     let records = [None, Some(fixture.wanted()), Some(fixture.failed()), Some(fixture.refused())];
     for record in records {
-        assert!(!question.needs_want(record.as_ref(), &shop()));
+        assert!(!question.needs_want(record.as_ref()));
         let receipt = question.answer(record.as_ref(), None).unwrap();
         assert_eq!(receipt.state, ReplicaState::Planned);
         assert_eq!(receipt.target, fixture.wish.target);
@@ -99,9 +98,9 @@ fn case_16_a_plan_starts_nothing_and_never_refuses() {
 fn a_start_is_answered_at_once_with_what_is_intended() {
     let fixture = fixture();
     let question = fixture.question(Verb::Start);
-    assert!(question.needs_want(None, &shop()));
+    assert!(question.needs_want(None));
     for record in [fixture.wanted(), fixture.failed()] {
-        assert!(!question.needs_want(Some(&record), &shop()));
+        assert!(!question.needs_want(Some(&record)));
         let receipt = question.answer(Some(&record), Some(progress())).unwrap();
         assert_eq!((receipt.state, receipt.progress), (ReplicaState::Copying, Some(progress())));
     }
@@ -112,8 +111,8 @@ fn a_start_of_what_cannot_be_copied_is_refused_until_a_new_try_succeeds() {
     let fixture = fixture();
     let later = Question { now: NOW + REFUSED_RETRY, ..fixture.question(Verb::Start) };
     let refused = fixture.refused();
-    assert!(!fixture.question(Verb::Start).needs_want(Some(&refused), &shop()));
-    assert!(later.needs_want(Some(&refused), &shop()));
+    assert!(!fixture.question(Verb::Start).needs_want(Some(&refused)));
+    assert!(later.needs_want(Some(&refused)));
     let waiting = refused.clone().want(fixture.ask(), 1, later.now);
     let copying = waiting.clone().claim(owner(), later.now).unwrap();
     for record in [refused, waiting, copying] {
@@ -125,10 +124,31 @@ fn a_start_of_what_cannot_be_copied_is_refused_until_a_new_try_succeeds() {
 }
 
 #[test]
+fn what_one_namespace_was_denied_no_other_one_hears() {
+    let fixture = fixture();
+    let failure = failure(RefusalCode::Denied, "namespace shop has 9 GiB of replicas", true);
+    let refused = fixture.settled(Settlement::Failed { failure, not_before: Duration::ZERO });
+    let waiting = refused.clone().want(fixture.ask(), 1, NOW + REFUSED_RETRY);
+    let copying = waiting.clone().claim(owner(), NOW + REFUSED_RETRY).unwrap();
+    let team = "team".parse().unwrap();
+    for record in [refused, waiting, copying] {
+        let question = fixture.question(Verb::Replica);
+        let refusal = question.answer(Some(&record), None).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::Denied);
+        let question = Question { namespace: &team, ..question };
+        let refusal = question.answer(Some(&record), None).unwrap_err();
+        assert_eq!(refusal.code, RefusalCode::Pending);
+        assert!(!refusal.message.contains("shop"), "{}", refusal.message);
+        let started = Question { verb: Verb::Start, ..question }.answer(Some(&record), None);
+        assert_eq!(started.unwrap().state, ReplicaState::Copying);
+    }
+}
+
+#[test]
 fn a_replica_is_refused_until_it_is_there() {
     let fixture = fixture();
     let question = fixture.question(Verb::Replica);
-    assert!(question.needs_want(None, &shop()));
+    assert!(question.needs_want(None));
     let copying = fixture.wanted().claim(owner(), NOW).unwrap();
     let due_at = NOW + Duration::from_secs(12);
     let retried = fixture.failed().join(1, due_at).unwrap().claim(owner(), due_at).unwrap();
@@ -157,7 +177,7 @@ fn what_lies_at_a_target_no_longer_in_force_is_not_there() {
     let elsewhere = Wish { target, ..self::fixture().wish };
     let question = Question { wish: &elsewhere, ..fixture.question(Verb::Replica) };
     let present = fixture.present();
-    assert!(question.needs_want(Some(&present), &shop()));
+    assert!(question.needs_want(Some(&present)));
     assert_eq!(question.answer(Some(&present), None).unwrap_err().code, RefusalCode::Pending);
 }
 
@@ -182,12 +202,12 @@ fn a_replica_that_is_looked_after_is_answered_for_as_before() {
     let fixture = fixture();
     let later = Question { now: NOW + MAX_AGE, ..fixture.question(Verb::Replica) };
     let present = fixture.present();
-    assert!(later.needs_want(Some(&present), &shop()));
-    assert!(!Question { verb: Verb::Plan, ..later }.needs_want(Some(&present), &shop()));
+    assert!(later.needs_want(Some(&present)));
+    assert!(!Question { verb: Verb::Plan, ..later }.needs_want(Some(&present)));
     let waiting = present.clone().want(fixture.ask(), 1, later.now);
     let running = waiting.clone().claim(owner(), later.now).unwrap();
     for record in [waiting, running] {
-        assert!(!later.needs_want(Some(&record), &shop()));
+        assert!(!later.needs_want(Some(&record)));
         assert_eq!(later.answer(Some(&record), None), later.answer(Some(&present), None));
     }
 }

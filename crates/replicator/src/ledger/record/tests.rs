@@ -153,8 +153,11 @@ fn case_19_a_present_replica_is_looked_after_when_it_is_asked_for_and_old() {
     assert_ne!(moved.digest, record.digest);
 
     let digest = record.digest.clone().unwrap();
-    let current =
-        settle(refreshing, Settlement::Copied { digest, size_bytes: 0, contents: None }, old);
+    let current = settle(
+        refreshing,
+        Settlement::Copied { digest, size_bytes: 0, contents: None, charge: None },
+        old,
+    );
     assert_eq!((current.digest, current.size_bytes), (record.digest, Some(42)));
     assert_eq!(current.checked_at, Some(old));
 }

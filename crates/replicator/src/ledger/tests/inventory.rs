@@ -199,7 +199,7 @@ async fn what_a_copy_saw_is_kept_until_another_one_sees_more(store: &Fixture) {
     let ledger = store.open().await;
     let settled = |contents| match copied() {
         Settlement::Copied { digest, size_bytes, .. } => {
-            Settlement::Copied { digest, size_bytes, contents }
+            Settlement::Copied { digest, size_bytes, contents, charge: None }
         }
         other => other,
     };

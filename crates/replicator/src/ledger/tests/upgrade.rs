@@ -8,6 +8,7 @@ use sqlx::migrate::Migrator;
 use sqlx::{AnyConnection, Connection};
 
 use super::*;
+use crate::ledger::charge::Charge;
 use crate::ledger::grant::{Identity, Right};
 
 static MIGRATIONS: Migrator = sqlx::migrate!();
@@ -91,7 +92,10 @@ fn rows(version: i64) -> Vec<String> {
             &[("checked_at_ms", "1000")],
         )
     };
-    let is_there = [&[("digest", digest.as_str()), ("size_bytes", "42")], checked].concat();
+    let charged: &[_] =
+        if version >= 8 { &[("charged_to", "'shop'"), ("charged_bytes", "42")] } else { &[] };
+    let size = [("digest", digest.as_str()), ("size_bytes", "42")];
+    let is_there = [&size, checked, charged].concat();
     let failure = |code, message, is_lasting, more: &[_]| {
         let failure = [("failure_code", code), ("failure_message", message)];
         let side = [("failure_side", "'source'"), ("failure_is_lasting", is_lasting)];
@@ -145,6 +149,11 @@ async fn assert_known(ledger: &Ledger, store: &Fixture, version: i64) {
     assert_eq!(present.digest, Some(format!("sha256:{}", "a".repeat(64)).parse().unwrap()));
     assert_eq!(present.size_bytes, Some(42));
     assert_eq!(present.checked_at, Some(Timestamp::from_ms(1_000)));
+    // Whoever asked for it pays for it; the first schema does not say who that was.
+    let (payer, in_all) = if version == 1 { ("unknown", 42) } else { ("shop", 84) };
+    let payer = payer.parse().unwrap();
+    assert_eq!(ledger.charged(&payer, &[]).await.unwrap(), in_all);
+    assert_eq!(present.charge, Some(Charge { namespace: payer, bytes: 42 }));
     let refused = known("refused").await;
     let failure = refused.failure.as_ref().unwrap();
     assert_eq!(refused.state, State::Refused);

@@ -36,7 +36,7 @@ fn again(record: &Record) -> Record {
 
 fn copied(size_bytes: u64) -> Settlement {
     let digest = format!("sha256:{}", "a".repeat(64)).parse().unwrap();
-    Copied { digest, size_bytes, contents: None }
+    Copied { digest, size_bytes, contents: None, charge: None }
 }
 
 fn failed(is_lasting: bool) -> Settlement {

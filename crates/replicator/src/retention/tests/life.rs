@@ -224,8 +224,12 @@ impl Life {
         if let Some(tag) = tag.filter(is_set) {
             self.registry.push(image, repository, tag);
         }
-        let settlement =
-            Settlement::Copied { digest: image.digest.clone(), size_bytes: 42, contents: None };
+        let settlement = Settlement::Copied {
+            digest: image.digest.clone(),
+            size_bytes: 42,
+            contents: None,
+            charge: None,
+        };
         let ticket = record.ticket().unwrap();
         self.ledger.settle(ticket, settlement, 7, None).await.unwrap();
     }
