@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, access, statvfs};
+use rustix::fs::{Access, FsWord, access, statfs, statvfs};
 
 use super::{Finding, Patient};
 
@@ -13,6 +13,10 @@ const LEAST_FREE_BYTES: u64 = 128 * MIB;
 const ENOUGH_FREE_BYTES: u64 = 1024 * MIB;
 
 const MIB: u64 = 1024 * 1024;
+
+/// File systems of other machines, by the number that Linux has for each (`statfs(2)`).
+const OF_OTHERS: [(FsWord, &str); 4] =
+    [(0x6969, "NFS"), (0xff53_4d42, "CIFS"), (0xfe53_4d42, "SMB"), (0x0102_1997, "9p")];
 
 pub(super) async fn look(patient: &Patient) -> Vec<Finding> {
     let Some(file) = patient.config.ledger.url.file() else { return Vec::new() };
@@ -40,6 +44,12 @@ fn look_at(file: &Path) -> Vec<Finding> {
             findings.push(Finding::fail("disk", path.display(), found, next));
         }
     }
+    let kind = statfs(&folder).ok().map(|system| system.f_type);
+    findings.extend(kind.and_then(network).map(|name| {
+        let found = format!("it is on {name}: SQLite's log is not safe on a network file system");
+        let next = "give the ledger a volume of block storage, or use PostgreSQL";
+        Finding::warn("disk", subject.to_string(), found, next)
+    }));
     let Ok(system) = statvfs(&folder) else { return findings };
     let free = system.f_bavail.saturating_mul(system.f_frsize);
     let found = format!("{} MiB are free", free / MIB);
@@ -50,4 +60,23 @@ fn look_at(file: &Path) -> Vec<Finding> {
         _ => Finding::ok("disk", subject, found),
     });
     findings
+}
+
+/// The name of a file system of another machine; None of one of ours.
+fn network(kind: FsWord) -> Option<&'static str> {
+    OF_OTHERS.into_iter().find(|(number, _)| *number == kind).map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_file_system_is_known_by_its_number() {
+        assert_eq!(network(0x6969), Some("NFS"));
+        // ext4, tmpfs, overlayfs.
+        for local in [0xef53, 0x0102_1994, 0x794c_7630] {
+            assert_eq!(network(local), None);
+        }
+    }
 }
