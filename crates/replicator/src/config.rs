@@ -4,17 +4,18 @@
 pub(crate) mod error;
 pub(crate) mod files;
 mod notifications;
+mod shape;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
-use std::num::{NonZeroU16, NonZeroU32, NonZeroU64};
+use std::num::{NonZeroU16, NonZeroU64};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderValue;
-use copy::{Copier, ForeignLayers, Limits, Platform, Scope};
-use protocol::{Namespace, Naming, ReferenceError, Registry, TargetRoot};
+use copy::{Copier, Limits};
+use protocol::{ReferenceError, Registry, TargetRoot};
 use registry::{Client, ClientConfig, DockerConfig, RegistryConfig};
 use serde::Deserialize;
 
@@ -27,15 +28,19 @@ use crate::front::rights::CallerRights;
 use crate::front::tls::{Certificate, CertificateError, ClientCa, Tls};
 use crate::label::Label;
 use crate::ledger::Settings;
-use crate::notify::receiver::{Receiver, ReceiverFile};
-use crate::retention::{Schedule, UnusedFor};
+use crate::notify::receiver::Receiver;
+use crate::retention::Schedule;
 use crate::rules::Rules;
-use crate::rules::file::{ReferrersFile, RuleFile, RulesError};
+use crate::rules::file::RulesError;
 use crate::status::token::{self, Token};
 use crate::tenants::{Feeds, Tenants, TenantsError};
 use crate::watch::{Held, Watcher};
 use error::ConfigError;
 use files::{Content, Files, Named, Print};
+use shape::{
+    ByHandFile, File, FrontFile, LimitsFile, QueueFile, RegistryFile, RightsFile, StatusFile,
+    TargetFile,
+};
 
 /// Images that are copied at once, unless set. A copy is bound by the network, and four keep a
 /// 1 Gbit/s line full; each has a few blobs under way.
@@ -140,183 +145,6 @@ pub(crate) struct ForClients {
     status: StatusFile,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct File {
-    front: FrontFile,
-    status: StatusFile,
-    ledger: String,
-    #[serde(default)]
-    audit: Destination,
-    #[serde(default)]
-    queue: QueueFile,
-    target: TargetFile,
-    #[serde(default)]
-    registries: BTreeMap<String, RegistryFile>,
-    #[serde(default)]
-    credentials: BTreeMap<Label, PathBuf>,
-    #[serde(default)]
-    tenancy: TenancyFile,
-    #[serde(default)]
-    inventory: InventoryFile,
-    rules: Vec<RuleFile>,
-    #[serde(default)]
-    rights: RightsFile,
-    #[serde(default)]
-    copy: CopyFile,
-    #[serde(default)]
-    notifications: Vec<ReceiverFile>,
-    #[serde(default)]
-    retention: RetentionFile,
-    drain_ms: Option<u64>,
-}
-
-/// The part of it that commands of a person read.
-#[derive(Deserialize)]
-struct ByHandFile {
-    target: Option<TargetFile>,
-    #[serde(default)]
-    registries: BTreeMap<String, RegistryFile>,
-    #[serde(default)]
-    credentials: BTreeMap<Label, PathBuf>,
-    #[serde(default)]
-    tenancy: TenancyFile,
-    #[serde(default)]
-    rules: Vec<RuleFile>,
-    #[serde(default)]
-    copy: CopyFile,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FrontFile {
-    listen: SocketAddr,
-    certificate: PathBuf,
-    key: PathBuf,
-    callers: Option<PathBuf>,
-    client_ca: Option<PathBuf>,
-    #[serde(default)]
-    rights: CallerRights,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct StatusFile {
-    listen: SocketAddr,
-    token: Option<PathBuf>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TargetFile {
-    root: String,
-    #[serde(default)]
-    naming: Naming,
-    create_repository: Option<CreateRepository>,
-    credentials: Option<Label>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RegistryFile {
-    ca: Option<PathBuf>,
-    #[serde(default)]
-    plain_http: bool,
-    requests_per_second: Option<NonZeroU32>,
-    requests_at_once: Option<NonZeroU16>,
-    #[serde(default)]
-    trusted_hosts: Vec<String>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QueueFile {
-    max_waiting: Option<NonZeroU64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RightsFile {
-    remember: Option<Period>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TenancyFile {
-    #[serde(default)]
-    secret_namespaces: Vec<String>,
-    namespace_bytes: Option<NonZeroU64>,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct InventoryFile {
-    #[serde(default)]
-    watch_pods: bool,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct RetentionFile {
-    unused_for: Option<Period>,
-    every: Option<Period>,
-}
-
-impl RetentionFile {
-    fn schedule(&self) -> Result<Schedule, ConfigError> {
-        let unused_for = match self.unused_for {
-            Some(Period(time)) => UnusedFor::new(time).ok_or(ConfigError::UnusedFor)?,
-            None => UnusedFor::default(),
-        };
-        Ok(Schedule { unused_for, every: self.every.map(|Period(every)| every) })
-    }
-}
-
-#[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CopyFile {
-    workers: Option<NonZeroU16>,
-    #[serde(default)]
-    platforms: Vec<Platform>,
-    #[serde(default)]
-    referrers: ReferrersFile,
-    #[serde(default)]
-    foreign_layers: ForeignLayers,
-    #[serde(default)]
-    limits: LimitsFile,
-}
-
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct LimitsFile {
-    image_bytes: Option<NonZeroU64>,
-    layers: Option<NonZeroU32>,
-    manifests: Option<NonZeroU32>,
-}
-
-impl LimitsFile {
-    fn limits(self) -> Limits {
-        let Self { image_bytes, layers, manifests } = self;
-        let or = |set: Option<NonZeroU32>, usual: usize| {
-            set.map_or(usual, |set| usize::try_from(set.get()).unwrap_or(usize::MAX))
-        };
-        let usual = Limits::default();
-        Limits {
-            image_bytes: image_bytes.map_or(usual.image_bytes, NonZeroU64::get),
-            blobs: or(layers, usual.blobs),
-            manifests: or(manifests, usual.manifests),
-            ..usual
-        }
-    }
-}
-
-impl CopyFile {
-    fn scope(self) -> Scope {
-        let Self { platforms, referrers, foreign_layers, .. } = self;
-        Scope { platforms, referrers: referrers.into(), foreign_layers }
-    }
-}
-
 impl Config {
     /// Reads the configuration at `path`, and the files that it names.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -375,15 +203,6 @@ impl ByHand {
     }
 }
 
-impl TenancyFile {
-    fn tenants(self) -> Result<(Tenants, Feeds), ConfigError> {
-        let namespaces = self.secret_namespaces.iter().map(|name| {
-            name.parse::<Namespace>().map_err(|_| ConfigError::Namespace { name: name.clone() })
-        });
-        Ok(Tenants::new(namespaces.collect::<Result<_, _>>()?)?)
-    }
-}
-
 impl ForClients {
     /// Reads the configuration at `path`, and no file that it names.
     pub(crate) fn load(path: &Path) -> Result<Self, ConfigError> {
@@ -405,13 +224,6 @@ impl ForClients {
 pub(crate) fn load_bearer(key: &str, path: &Path) -> Result<HeaderValue, ConfigError> {
     let file = Named::new(key, path).read()?;
     token::bearer(file.text()?).map_err(|error| file.unusable(&error))
-}
-
-impl TargetFile {
-    fn root(&self) -> Result<TargetRoot, ConfigError> {
-        let root: TargetRoot = parse("target.root", &self.root)?;
-        Ok(root.with_naming(self.naming))
-    }
 }
 
 impl Registries {

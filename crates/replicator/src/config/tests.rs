@@ -1,8 +1,8 @@
 use std::fs;
 
+use copy::{ForeignLayers, Referrers};
+use protocol::{Namespace, Naming};
 use tempfile::TempDir;
-
-use copy::Referrers;
 
 use super::*;
 use crate::credentials::Reader;

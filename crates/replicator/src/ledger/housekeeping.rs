@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::batch::Action;
+use super::action::Action;
 use super::writer::Command;
 use super::{LedgerError, Shared, queue};
 use crate::clock::Timestamp;

@@ -7,6 +7,7 @@
 //! memory      what this process remembers, and how long it believes that
 //! gate        how many triggers may wait for the database at once, and for how long
 //! writer      the one writer of this process: what waits becomes one transaction
+//!   action      what it is asked to do, and what it answers
 //!   batch       that transaction
 //!     rows, queue, history, places, grants, uses, moments    its SQL
 //!       store       SQLite or PostgreSQL
@@ -28,6 +29,7 @@
 //! its process gives signs of life; then another takes it over, and what the first one says of
 //! it counts no more. Knows neither HTTP nor how to copy.
 
+mod action;
 mod batch;
 pub(crate) mod charge;
 mod checkup;
@@ -67,7 +69,7 @@ use protocol::ImageReference;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 
 use crate::clock::{Clock, Timestamp};
-use batch::{Action, Reply, Terms};
+use action::{Action, Reply, Terms};
 use gate::Gate;
 use grant::{Finding, Grants, SourceName};
 use latency::Operation;

@@ -21,7 +21,7 @@ use protocol::ReplicaRepository;
 use sqlx::{Any, Row};
 use tokio::time::Instant;
 
-use super::batch::Action;
+use super::action::Action;
 use super::moments::{self, Moment};
 use super::record::{Record, Removal};
 use super::removals::PRUNE;

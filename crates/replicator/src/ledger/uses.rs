@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use protocol::{Digest, ImageReference, Namespace};
 use sqlx::{Any, AnyConnection, AnyPool, Row};
 
-use super::batch::Action;
+use super::action::Action;
 use super::rows::{self, Query, clamp};
 use super::{Ledger, LedgerError};
 use crate::clock::Timestamp;

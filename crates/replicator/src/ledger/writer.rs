@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{self, Action, Done, Reply, Terms};
+use super::action::{Action, Done, Reply, Terms};
+use super::batch;
 use super::latency::Operation;
 use super::{LedgerError, Shared};
 
