@@ -159,6 +159,8 @@ impl CopyError {
     /// Whether the same copy can go well later.
     pub fn retry(&self) -> Retry {
         match &self.details.cause {
+            // Each part was sent: of several machines behind one name not all know of it yet.
+            Cause::Registry(_) if self.misses_a_part() => Retry::Later { after: Duration::ZERO },
             Cause::Registry(error) => error.retry(),
             // Other bytes can come from the same place: from another cache, after a repair.
             Cause::Found { kind: ErrorKind::DigestMismatch, .. } if self.side == Side::Source => {

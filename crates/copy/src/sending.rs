@@ -84,10 +84,11 @@ impl Sending<'_> {
         }
     }
 
-    /// Whether the target has the blob although the answer to its last byte was lost.
+    /// Whether the target has the blob although the answer to its last byte was lost, or refused
+    /// it: some do not take what another client was faster to send.
     async fn is_there_after(&self, error: &registry::Error) -> bool {
         let (registry, repository) = (self.target.registry(), self.target.repository());
-        if !broke(error) {
+        if !broke(error) && error.kind() != ErrorKind::Malformed {
             return false;
         }
         let held = self.client.blob_size(registry, repository, self.blob).await;

@@ -327,6 +327,36 @@ async fn an_immutable_tag_that_names_the_image_already_is_as_it_should_be() {
     assert_eq!(error.retry(), Retry::Never);
 }
 
+/// Nexus says so where two clients send one blob at the same time.
+#[tokio::test]
+async fn a_blob_that_another_client_was_faster_to_send_is_there() {
+    let world = world(ScriptedRegistry::builder()).await;
+    let (image, layer) = image(1);
+    world.source.push(&image, "app", "v1");
+    world.target.push(&image, &world.replica("app:v1"), "of-another-client");
+    world
+        .target
+        .script(When::first(Method::HEAD, Kind::Blob).of(layer.hex()), Fault::status(404, ""));
+    let refusal = r#"{"errors":[{"code":"BLOB_UPLOAD_INVALID","message":"cannot be updated"}]}"#;
+    world.target.script(When::each(Method::PUT, Kind::Upload), Fault::status(400, refusal));
+    world.copy("app:v1").await.unwrap();
+    assert_eq!(world.target.count(&Method::PUT, Kind::Upload), 1);
+    assert!(world.replicated(&image, "app:v1"));
+}
+
+/// Harbor with several registries says so, now and then.
+#[tokio::test]
+async fn a_part_that_a_target_does_not_know_yet_is_a_reason_to_come_again() {
+    let world = world(ScriptedRegistry::builder()).await;
+    let (image, _) = image(1);
+    world.source.push(&image, "app", "v1");
+    let unknown = r#"{"errors":[{"code":"MANIFEST_BLOB_UNKNOWN","message":"blob unknown"}]}"#;
+    world.target.script(When::first(Method::PUT, Kind::Manifest), Fault::status(404, unknown));
+    let error = world.copy("app:v1").await.unwrap_err();
+    assert_eq!(error.retry(), Retry::Later { after: Duration::ZERO }, "{error}");
+    copied(&world, &image).await;
+}
+
 /// Cases 34 and 37: a token that ends in mid-upload. The body that is sent again is whole.
 #[tokio::test]
 async fn a_401_in_mid_upload_gets_a_new_token_and_the_bytes_again() {

@@ -267,7 +267,7 @@ fn settlement(result: Option<Result<Outcome, Failed>>, charge: Option<Charge>) -
         }
         Failed::Copy(error) => {
             let (is_lasting, not_before) = match error.retry() {
-                Retry::Never => (true, Duration::ZERO),
+                Retry::Never => (!is_for_the_operator(&error), Duration::ZERO),
                 Retry::Later { after } => (false, after),
             };
             let code = match error.kind() {
@@ -282,6 +282,14 @@ fn settlement(result: Option<Result<Outcome, Failed>>, charge: Option<Charge>) -
         }
     };
     Settlement::Failed { failure, not_before }
+}
+
+/// Whether it is not the image that cannot be copied: who pushes to the target lacks a right, or
+/// a repository. That is mended without a word to us, and pods that were let in ask no more.
+fn is_for_the_operator(error: &CopyError) -> bool {
+    let lacks =
+        [ErrorKind::Unauthorized, ErrorKind::Denied, ErrorKind::NoCredentials, ErrorKind::NotFound];
+    error.side == Side::Target && lacks.contains(&error.kind())
 }
 
 /// What the ledger keeps of what was copied.

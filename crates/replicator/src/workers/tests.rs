@@ -134,6 +134,22 @@ impl World {
     }
 }
 
+/// A pod that was let in does not ask again.
+#[tokio::test]
+async fn a_target_that_refuses_our_password_is_tried_again_by_itself() {
+    let world = World::new(open_to_all()).await;
+    world.source.push(&Image::new(&[b"layer"]), "app", "v1");
+    let image = world.source.reference("app:v1");
+    world.target.script(When::each(Method::POST, Kind::Upload), Fault::status(401, ""));
+    world.front.trigger("start", &image.to_string()).await.unwrap();
+    let failed = world.until(&image, |record| record.state == State::Failed).await;
+    assert!(failed.next_try().is_some(), "{failed:?}");
+    world.target.behave();
+    world.pass(Duration::from_secs(2));
+    world.until(&image, |record| record.state == State::Present).await;
+    world.end().await;
+}
+
 #[tokio::test]
 async fn a_stuck_registry_leaves_a_worker_to_the_others() {
     let stuck = ScriptedRegistry::start().await;
