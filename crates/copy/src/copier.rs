@@ -75,8 +75,10 @@ impl Outcome {
 /// Copies images. Cheap to clone; clones know of each other's transfers.
 #[derive(Clone)]
 pub struct Copier {
-    /// What targets are asked with.
+    /// What targets are asked with by who only looks.
     client: Client,
+    /// What they are asked with, and written with, by a copy.
+    pusher: Client,
     /// What sources are read with.
     source_client: Client,
     scope: Arc<Scope>,
@@ -121,6 +123,7 @@ impl Copier {
     pub fn new(client: Client, limits: Limits) -> Self {
         Self {
             source_client: client.clone(),
+            pusher: client.for_targets(),
             client,
             scope: Arc::default(),
             limits,
@@ -199,14 +202,14 @@ impl Copier {
     async fn run(&self, job: &Job, tracker: &Tracker, proof: Proof) -> Result<Outcome, CopyError> {
         let Job { source, replica } = job;
         let (digest, places) =
-            tokio::join!(resolve(&self.source_client, source), self.places(replica));
+            tokio::join!(resolve(&self.source_client, source), places(&self.pusher, replica));
         let (digest, mut places) = (digest?, places?);
         places.retain(|place| place.is_due(&digest, proof));
         let mut outcome = Outcome::new(digest);
         if places.is_empty() {
             return Ok(outcome);
         }
-        let (client, scope, limits) = (&self.client, &self.scope, &self.limits);
+        let (client, scope, limits) = (&self.pusher, &self.scope, &self.limits);
         let source_client = &self.source_client;
         let graph = Graph::read(source_client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
@@ -245,7 +248,7 @@ impl Copier {
 
     fn transfer<'a>(&'a self, job: &'a Job, tracker: &'a Tracker, proof: Proof) -> Transfer<'a> {
         Transfer {
-            client: &self.client,
+            client: &self.pusher,
             source_client: &self.source_client,
             scope: &self.scope,
             limits: &self.limits,
@@ -259,31 +262,6 @@ impl Copier {
             proof,
             settled: Mutex::default(),
         }
-    }
-
-    /// The names under which the image is to be at the target.
-    async fn places(&self, replica: &Replica) -> Result<Vec<Place>, CopyError> {
-        let target = &replica.reference;
-        let tag = target.tag().cloned().map(ManifestRef::Tag);
-        let names = match (&replica.keeper, tag, target.digest()) {
-            (Some(keeper), tag, _) => {
-                let keeper = (ManifestRef::Tag(keeper.clone()), Rule::Follows);
-                let tag = tag.map(|tag| (tag, Rule::IfAbsent));
-                std::iter::once(keeper).chain(tag).collect()
-            }
-            (None, Some(tag), _) => vec![(tag, Rule::Follows)],
-            (None, None, Some(digest)) => {
-                vec![(ManifestRef::Digest(digest.clone()), Rule::Follows)]
-            }
-            (None, None, None) => Vec::new(),
-        };
-        let looked_up = names.into_iter().map(|(at, rule)| async move {
-            let found =
-                self.client.head_manifest(target.registry(), target.repository(), &at).await;
-            let found = found.map_err(|error| CopyError::target(target, error))?;
-            Ok(Place { at, holds: found.map(|found| found.digest), rule })
-        });
-        futures::future::try_join_all(looked_up).await
     }
 
     /// What refers to the image, if there is room for that as well.
@@ -381,6 +359,30 @@ impl Copier {
         unlisted.extend(transfer.write(graph.root(), at).await?);
         Ok(Some((unlisted, referrer)))
     }
+}
+
+/// The names under which the image is to be at the target.
+async fn places(client: &Client, replica: &Replica) -> Result<Vec<Place>, CopyError> {
+    let target = &replica.reference;
+    let tag = target.tag().cloned().map(ManifestRef::Tag);
+    let names = match (&replica.keeper, tag, target.digest()) {
+        (Some(keeper), tag, _) => {
+            let keeper = (ManifestRef::Tag(keeper.clone()), Rule::Follows);
+            let tag = tag.map(|tag| (tag, Rule::IfAbsent));
+            std::iter::once(keeper).chain(tag).collect()
+        }
+        (None, Some(tag), _) => vec![(tag, Rule::Follows)],
+        (None, None, Some(digest)) => {
+            vec![(ManifestRef::Digest(digest.clone()), Rule::Follows)]
+        }
+        (None, None, None) => Vec::new(),
+    };
+    let looked_up = names.into_iter().map(|(at, rule)| async move {
+        let found = client.head_manifest(target.registry(), target.repository(), &at).await;
+        let found = found.map_err(|error| CopyError::target(target, error))?;
+        Ok(Place { at, holds: found.map(|found| found.digest), rule })
+    });
+    futures::future::try_join_all(looked_up).await
 }
 
 /// Which digest an image has. A tag is looked up once; all that follows goes by the digest.

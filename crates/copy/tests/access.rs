@@ -52,8 +52,24 @@ async fn one_token_serves_all_requests_of_a_scope() {
     world.copy("app:v1").await.unwrap();
     assert!(world.replicated(&image, "app:v1"));
     assert_eq!(source.count(&Method::GET, Kind::Token), 1);
-    // One to look, one to write.
-    assert_eq!(target.count(&Method::GET, Kind::Token), 2);
+    // The same to look and to write.
+    assert_eq!(target.count(&Method::GET, Kind::Token), 1);
+}
+
+/// Quay, GitLab and Docker Hub refuse a look at it else, and each new image is a new repository.
+#[tokio::test]
+async fn a_repository_that_is_not_there_yet_is_looked_at_with_the_right_to_make_it() {
+    let target = ScriptedRegistry::builder().bearer("u", "p", HOUR).hiding_what_is_not_there();
+    let target = target.start().await;
+    let source = ScriptedRegistry::start().await;
+    source.push(&image(), "app", "v1");
+    let world = World::of(source, target.clone()).with_credentials(&[(&target, "u:p")]);
+    // Who only looks asks for no more than that.
+    let estimate = world.copier().estimate(&world.job("app:v1")).await;
+    assert_eq!(estimate.unwrap_err().kind(), ErrorKind::Unauthorized);
+    world.copy("app:v1").await.unwrap();
+    assert!(world.replicated(&image(), "app:v1"));
+    assert!(world.copier().estimate(&world.job("app:v1")).await.is_ok());
 }
 
 #[tokio::test]

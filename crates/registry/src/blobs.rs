@@ -7,7 +7,7 @@ use crate::answer::{Answer, BlobStream, number};
 use crate::client::Client;
 use crate::descriptor::Descriptor;
 use crate::error::{Error, ErrorKind, Operation};
-use crate::request::{Request, Scope};
+use crate::request::Request;
 
 impl Client {
     /// How many bytes of a blob a repository says it holds; None where it has no such blob. One
@@ -22,7 +22,7 @@ impl Client {
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/{}", blob.digest));
         let request = Request::new(operation, registry, Method::HEAD, url);
-        match self.request(&site, request, Some(&Scope::pull(repository))).await {
+        match self.request(&site, request, Some(&self.reading(repository))).await {
             Ok(answer) => Ok(Some(answer.content_length().unwrap_or(blob.size))),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
@@ -42,7 +42,7 @@ impl Client {
         let site = self.site(operation, registry)?;
         let url = site.home.url(&format!("{repository}/blobs/{}", blob.digest));
         let request = from_byte_on(Request::new(operation, registry, Method::GET, url), from)?;
-        let answer = self.request(&site, request, Some(&Scope::pull(repository))).await?;
+        let answer = self.request(&site, request, Some(&self.reading(repository))).await?;
         into_blob(answer, blob, from)
     }
 }

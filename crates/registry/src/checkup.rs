@@ -10,7 +10,7 @@ use protocol::{Digest, Registry, Repository};
 use crate::client::Client;
 use crate::error::{Error, Operation};
 use crate::guard::{self, LookUpError};
-use crate::request::{Request, Scope};
+use crate::request::Request;
 
 /// A digest that no manifest has, as far as anybody will ever know.
 const NOBODYS: &str = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -47,7 +47,7 @@ impl Client {
     ) -> Result<Greeting, Error> {
         let site = self.site(Operation::Ping, registry)?;
         let request = Request::new(Operation::Ping, registry, Method::GET, site.home.url(""));
-        let answer = self.request(&site, request, Some(&Scope::pull(repository))).await?;
+        let answer = self.request(&site, request, Some(&self.reading(repository))).await?;
         let date = answer.header(header::DATE.as_str());
         Ok(Greeting { date: date.and_then(|date| httpdate::parse_http_date(date).ok()) })
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, header};
-use protocol::Registry;
+use protocol::{Registry, Repository};
 use tokio_util::task::TaskTracker;
 
 use crate::answer::Answer;
@@ -17,7 +17,7 @@ use crate::credentials::Credentials;
 use crate::error::{Error, ErrorKind, Operation, Retry};
 use crate::lane::{Closed, Lane, Permit, RegistryStatus};
 use crate::limits::{MAX_ERROR_BYTES, MAX_REGISTRIES};
-use crate::request::{Payload, Request, Scope};
+use crate::request::{Payload, Request, Rights, Scope};
 use crate::retry::parse_retry_after;
 use crate::transport::{Transport, system_roots, with_certificates};
 use crate::upload::Refusals;
@@ -28,6 +28,8 @@ pub struct Client {
     shared: Arc<Shared>,
     /// Who we are to registries.
     credentials: Arc<dyn Credentials>,
+    /// What tokens for reads are to allow.
+    reads_with: Rights,
 }
 
 struct Shared {
@@ -70,14 +72,27 @@ impl Client {
         let uploads = TaskTracker::new();
         uploads.close();
         let shared = Shared { config, auth, special, usual, lanes, refusals, uploads };
-        Ok(Self { shared: Arc::new(shared), credentials })
+        Ok(Self { shared: Arc::new(shared), credentials, reads_with: Rights::Pull })
     }
 
     /// The same client as somebody else. What both share knows them apart: tokens are kept by
     /// the secret that they were given for, and what a registry asked for holds no secret.
     #[must_use]
     pub fn with_credentials(&self, credentials: Arc<dyn Credentials>) -> Self {
-        Self { shared: Arc::clone(&self.shared), credentials }
+        Self { credentials, ..self.clone() }
+    }
+
+    /// The same client for repositories that are to be written: what it reads there it reads with
+    /// the right to push. There are registries that show nobody else that a repository is not there
+    /// yet (Quay, GitLab, Docker Hub); and one token is then enough for both.
+    #[must_use]
+    pub fn for_targets(&self) -> Self {
+        Self { reads_with: Rights::Push, ..self.clone() }
+    }
+
+    /// The scope of a read.
+    pub(crate) fn reading(&self, repository: &Repository) -> Scope {
+        Scope { rights: self.reads_with, ..Scope::pull(repository) }
     }
 
     /// Trusts `ca_pem` beside the system's certificates, which are read anew, in place of what this

@@ -34,7 +34,7 @@ impl Client {
         let mut url = site.home.url(&format!("{repository}/tags/list"));
         url.set_query(Some("n=1"));
         let request = Request::new(operation, registry, Method::GET, url);
-        match self.request(&site, request, Some(&Scope::pull(repository))).await {
+        match self.request(&site, request, Some(&self.reading(repository))).await {
             Ok(_) => Ok(true),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             Err(error) => Err(error),
@@ -169,7 +169,7 @@ impl Client {
         let url = site.home.url(&format!("{repository}/manifests/{reference}"));
         let request = Request::new(operation, registry, method, url)
             .with_header(header::ACCEPT, HeaderValue::from_static(ACCEPTED_MANIFESTS));
-        self.request(&site, request, Some(&Scope::pull(repository))).await
+        self.request(&site, request, Some(&self.reading(repository))).await
     }
 }
 

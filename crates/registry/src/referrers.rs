@@ -11,7 +11,7 @@ use crate::client::Client;
 use crate::descriptor::{Descriptor, OCI_INDEX};
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::{MAX_MANIFEST_BYTES, MAX_REFERRER_PAGES};
-use crate::request::{Request, Scope};
+use crate::request::Request;
 
 /// A manifest that refers to another one, as an index lists it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -65,7 +65,7 @@ impl Client {
         while let Some(url) = next {
             let request = Request::new(Operation::ListReferrers, registry, Method::GET, url)
                 .with_header(header::ACCEPT, HeaderValue::from_static(OCI_INDEX));
-            let answer = match self.request(&site, request, Some(&Scope::pull(repository))).await {
+            let answer = match self.request(&site, request, Some(&self.reading(repository))).await {
                 Ok(answer) if pages > 0 || is_index(&answer) => answer,
                 // What some registries and proxies have for each path that they do not know.
                 Ok(_) => return Ok(None),

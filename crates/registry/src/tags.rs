@@ -8,7 +8,7 @@ use crate::client::Client;
 use crate::error::{Error, ErrorKind, Operation};
 use crate::limits::{MAX_TAG_PAGE_BYTES, MAX_TAG_PAGES, TAGS_ON_A_PAGE};
 use crate::referrers::next_page;
-use crate::request::{Request, Scope};
+use crate::request::Request;
 
 /// A page. A repository without tags has `null` in some registries.
 #[derive(Deserialize)]
@@ -31,7 +31,7 @@ impl Client {
         let (mut next, mut found, mut pages) = (Some(first), Vec::new(), 0);
         while let Some(url) = next {
             let request = Request::new(Operation::ListTags, registry, Method::GET, url);
-            let answer = match self.request(&site, request, Some(&Scope::pull(repository))).await {
+            let answer = match self.request(&site, request, Some(&self.reading(repository))).await {
                 Ok(answer) => answer,
                 Err(error) if pages == 0 && error.kind() == ErrorKind::NotFound => break,
                 Err(error) => return Err(error),

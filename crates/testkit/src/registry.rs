@@ -37,6 +37,7 @@ pub struct Builder {
     no_referrers: bool,
     referrers_page: Option<usize>,
     accepts_sparse: bool,
+    hides_absent: bool,
     rules: Rules,
     trusting: bool,
 }
@@ -113,6 +114,13 @@ impl Builder {
         self
     }
 
+    /// That a repository is not there is told to those alone whose token lets them make it.
+    #[must_use]
+    pub fn hiding_what_is_not_there(mut self) -> Self {
+        self.hides_absent = true;
+        self
+    }
+
     /// Chunks below this size, the last one apart, are refused; POST's answer says so.
     #[must_use]
     pub fn chunks_of_at_least(mut self, bytes: u64) -> Self {
@@ -168,6 +176,7 @@ impl Builder {
             has_referrers: !self.no_referrers,
             referrers_page: self.referrers_page.unwrap_or(usize::MAX),
             accepts_sparse: self.accepts_sparse,
+            hides_absent: self.hides_absent,
             rules: self.rules,
             uploaded_bytes: AtomicU64::new(0),
             trusting: self.trusting,
@@ -195,6 +204,7 @@ struct Shared {
     has_referrers: bool,
     referrers_page: usize,
     accepts_sparse: bool,
+    hides_absent: bool,
     rules: Rules,
     uploaded_bytes: AtomicU64,
     trusting: bool,
@@ -394,5 +404,12 @@ impl Shared {
     fn url(&self) -> String {
         let scheme = if self.tls.lock().unwrap().is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.address)
+    }
+
+    /// Whether nothing was ever kept in a repository.
+    fn is_absent(&self, repository: &str) -> bool {
+        let store = self.store.lock().unwrap();
+        let held = store.repositories.get(repository);
+        held.is_none_or(|held| held.manifests.is_empty() && held.blobs.is_empty())
     }
 }

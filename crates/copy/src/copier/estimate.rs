@@ -7,7 +7,7 @@ use futures::{FutureExt, StreamExt, TryStreamExt, stream};
 use protocol::{Digest, Side};
 use registry::Descriptor;
 
-use super::{Copier, Job, Place, resolve};
+use super::{Copier, Job, Place, places, resolve};
 use crate::error::CopyError;
 use crate::graph::Graph;
 use crate::inspect::{Inspector, Proof};
@@ -39,7 +39,7 @@ pub struct Brings {
 impl Copier {
     /// Finds out what [`Copier::copy`] would do, and does nothing. An error is about the target.
     pub async fn estimate(&self, job: &Job) -> Result<Estimate, CopyError> {
-        let places = self.places(&job.replica).await?;
+        let places = places(&self.client, &job.replica).await?;
         let held = places.first().and_then(|place| place.holds.clone());
         match self.brings(job, &places).await {
             Err(error) if error.side == Side::Target => Err(error),

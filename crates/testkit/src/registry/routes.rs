@@ -74,6 +74,9 @@ pub(super) async fn route(
         matches!(request.method, Method::GET | Method::HEAD) && request.kind != Kind::Upload;
     let scope = match (request.kind, reads) {
         (Kind::Ping | Kind::Other, _) => String::new(),
+        (_, true) if shared.hides_absent && shared.is_absent(&target.repository) => {
+            format!("repository:{}:pull,push", target.repository)
+        }
         (_, true) => format!("repository:{}:pull", target.repository),
         (Kind::Manifest, false) if request.method == Method::DELETE => {
             format!("repository:{}:pull,delete", target.repository)

@@ -16,6 +16,16 @@ fn image(number: u8) -> Image {
 }
 
 impl World {
+    /// One in which a namespace may have one of two images.
+    async fn with_two_images() -> (Self, [ImageReference; 2]) {
+        let world = Self::limited_to(ONE_BYTES).await;
+        let images = [1, 2].map(|number| {
+            world.source.push(&image(number), "app", &format!("v{number}"));
+            world.source.reference(&format!("app:v{number}"))
+        });
+        (world, images)
+    }
+
     async fn start(&self, namespace: &str, source: &ImageReference) -> ReplicaState {
         let started = self.front.host.trigger("start", namespace, &source.to_string()).await;
         started.unwrap().state
@@ -47,11 +57,7 @@ fn payer(record: &Arc<Record>) -> &str {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_is_full_gets_nothing_new_and_others_do() {
-    let world = World::limited_to(ONE_BYTES).await;
-    for number in [1, 2] {
-        world.source.push(&image(number), "app", &format!("v{number}"));
-    }
-    let [one, two] = ["app:v1", "app:v2"].map(|name| world.source.reference(name));
+    let (world, [one, two]) = World::with_two_images().await;
     world.start("shop", &one).await;
     let present = world.is_present(&one).await;
     assert_eq!(payer(&present), "shop");
@@ -112,10 +118,7 @@ async fn a_look_for_a_namespace_that_is_full_costs_another_one_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_has_an_image_looked_at_pays_for_what_that_brings() {
-    let world = World::limited_to(ONE_BYTES).await;
-    world.source.push(&image(1), "app", "v1");
-    world.source.push(&image(2), "app", "v2");
-    let [one, two] = ["app:v1", "app:v2"].map(|name| world.source.reference(name));
+    let (world, [one, two]) = World::with_two_images().await;
     world.start("shop", &one).await;
     world.is_present(&one).await;
     // It is what it was, so it stays whose it was.
@@ -129,11 +132,7 @@ async fn who_has_an_image_looked_at_pays_for_what_that_brings() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_taken_away_makes_room() {
-    let world = World::limited_to(ONE_BYTES).await;
-    for number in [1, 2] {
-        world.source.push(&image(number), "app", &format!("v{number}"));
-    }
-    let [one, two] = ["app:v1", "app:v2"].map(|name| world.source.reference(name));
+    let (world, [one, two]) = World::with_two_images().await;
     world.start("shop", &one).await;
     let present = world.is_present(&one).await;
     world.start("shop", &two).await;
@@ -149,11 +148,7 @@ async fn what_is_taken_away_makes_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_at_once_get_no_more_than_one_after_the_other() {
-    let world = World::limited_to(ONE_BYTES).await;
-    for number in [1, 2] {
-        world.source.push(&image(number), "app", &format!("v{number}"));
-    }
-    let [one, two] = ["app:v1", "app:v2"].map(|name| world.source.reference(name));
+    let (world, [one, two]) = World::with_two_images().await;
     world.source.script(When::each(Method::GET, Kind::Blob), Fault::Silence);
     world.start("shop", &one).await;
     let is_reading = async {

@@ -154,7 +154,7 @@ impl Site<'_> {
     /// The right to pull from the target, and to push there.
     async fn use_as_target(&self) -> Vec<Finding> {
         let Some(login) = self.logins.first() else { return Vec::new() };
-        let (client, repository) = (self.client(login), &login.repository);
+        let (client, repository) = (self.client(login).for_targets(), &login.repository);
         let subject = format!("{}/{repository}", self.registry);
         let next = match &login.credentials {
             Some(credentials) => format!(
