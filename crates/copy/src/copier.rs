@@ -225,7 +225,8 @@ impl Copier {
         let mut unlisted = self.write_manifests(&transfer, &graph).await?;
         // What a name, once set, keeps later copies from doing comes before it.
         let is_named_by_tag = places.iter().all(|place| matches!(place.at, ManifestRef::Tag(_)));
-        let root_first = is_named_by_tag && (graph.has_subject() || !referrers.is_empty());
+        let root_first =
+            is_named_by_tag && (graph.root().subject.is_some() || !referrers.is_empty());
         if root_first {
             let by_digest = ManifestRef::Digest(outcome.digest.clone());
             unlisted.extend(transfer.write(graph.root(), by_digest).await?);
@@ -269,11 +270,12 @@ impl Copier {
         &self,
         source: &ImageReference,
         graph: &Graph,
-    ) -> Result<Vec<Referrer>, CopyError> {
+    ) -> Result<Vec<Vec<Referrer>>, CopyError> {
         let search = Search::new(&self.source_client, source, &self.scope, &self.limits);
         let referrers = search.run(graph).await?;
         if !referrers.is_empty() {
-            let bytes = referrers.iter().map(|referrer| referrer.graph.size_bytes()).sum::<u64>();
+            let all = referrers.iter().flatten();
+            let bytes = all.map(|referrer| referrer.graph.size_bytes()).sum::<u64>();
             let taken = self.room.take(graph.size_bytes() + bytes).await;
             taken.map_err(|why| CopyError::no_room(source, why))?;
         }
@@ -293,43 +295,40 @@ impl Copier {
         transfer: &Transfer<'_>,
         graph: &Graph,
     ) -> Result<Vec<Unlisted>, CopyError> {
-        let (leaves, inner): (Vec<_>, Vec<_>) =
-            graph.below_root().iter().partition(|manifest| manifest.children.is_empty());
         let by_digest =
             |manifest: &Manifest| ManifestRef::Digest(manifest.descriptor.digest.clone());
-        // Leaves name no manifest, so their order is free; what names others comes after them.
-        let written: Vec<_> =
-            leaves.into_iter().map(|leaf| transfer.write(leaf, by_digest(leaf)).boxed()).collect();
-        let mut written = stream::iter(written).buffer_unordered(self.limits.manifests_at_once);
+        let write = |manifest| transfer.write(manifest, by_digest(manifest)).boxed();
         let mut unlisted = Vec::new();
-        while let Some(entry) = written.try_next().await? {
-            unlisted.extend(entry);
-        }
-        for manifest in inner {
-            unlisted.extend(transfer.write(manifest, by_digest(manifest)).await?);
+        for group in graph.below_root() {
+            let written: Vec<_> = group.into_iter().map(write).collect();
+            let mut written = stream::iter(written).buffer_unordered(self.limits.manifests_at_once);
+            while let Some(entry) = written.try_next().await? {
+                unlisted.extend(entry);
+            }
         }
         Ok(unlisted)
     }
 
-    /// Copies what refers to the image. Tells what the target does not list by itself, and how
-    /// many there are of each kind.
+    /// Copies what refers to the image, and then what refers to that. Tells what the target does
+    /// not list by itself, and how many there are of each kind.
     async fn copy_referrers(
         &self,
         transfer: &Transfer<'_>,
-        referrers: &[Referrer],
+        referrers: &[Vec<Referrer>],
     ) -> Result<(Vec<Unlisted>, BTreeMap<ReferrerKind, u64>), CopyError> {
-        referrers.iter().for_each(|referrer| transfer.tracker.more(&referrer.graph.blobs));
-        let copied: Vec<_> = referrers
-            .iter()
-            .map(|referrer| self.copy_referrer(transfer, referrer).boxed())
-            .collect();
-        let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
+        let all = referrers.iter().flatten();
+        all.for_each(|referrer| transfer.tracker.more(&referrer.graph.blobs));
         let (mut unlisted, mut digests) = (Vec::new(), BTreeMap::new());
-        while let Some(copied) = copied.try_next().await? {
-            let Some((entries, referrer)) = copied else { continue };
-            unlisted.extend(entries);
-            // One that is found by the API and by a tag is one.
-            digests.insert(&referrer.graph.root().descriptor.digest, referrer.kind());
+        for level in referrers {
+            let copied: Vec<_> =
+                level.iter().map(|one| self.copy_referrer(transfer, one).boxed()).collect();
+            let mut copied = stream::iter(copied).buffer_unordered(self.limits.manifests_at_once);
+            while let Some(copied) = copied.try_next().await? {
+                let Some((entries, referrer)) = copied else { continue };
+                unlisted.extend(entries);
+                // One that is found by the API and by a tag is one.
+                digests.insert(&referrer.graph.root().descriptor.digest, referrer.kind());
+            }
         }
         let mut kinds = BTreeMap::new();
         for kind in digests.into_values() {

@@ -46,6 +46,8 @@ pub(crate) struct Manifest {
     pub(crate) bytes: Bytes,
     /// Those that travel.
     pub(crate) children: Vec<Digest>,
+    /// The manifest that it refers to, whether that travels or not.
+    pub(crate) subject: Option<Digest>,
     /// What it names and does not travel.
     pub(crate) left_out: Option<LeftOut>,
 }
@@ -53,7 +55,8 @@ pub(crate) struct Manifest {
 /// An image, as much of it as is in scope.
 #[derive(Debug)]
 pub(crate) struct Graph {
-    /// Children before parents, each once, the root last. There is always a root.
+    /// Children before parents, subjects before what refers to them, each once, the root last.
+    /// There is always a root.
     pub(crate) manifests: Vec<Manifest>,
     /// Each once.
     pub(crate) blobs: Vec<Blob>,
@@ -67,14 +70,21 @@ impl Graph {
         self.manifests.last().expect("a graph is read from its root")
     }
 
-    /// All but the root, in the order in which they can be written.
-    pub(crate) fn below_root(&self) -> &[Manifest] {
-        self.manifests.split_last().map_or(&[], |(_, below)| below)
-    }
-
-    /// Whether the image refers to another one.
-    pub(crate) fn has_subject(&self) -> bool {
-        manifest::as_referrer(&self.root().descriptor, &self.root().bytes).is_some()
+    /// All but the root, in groups to be written one after the other: what a manifest names is in
+    /// an earlier group than itself. Its subject as well, which a registry has no right to wait
+    /// for (distribution-spec, "Pushing Manifests with Subject") and some do.
+    pub(crate) fn below_root(&self) -> Vec<Vec<&Manifest>> {
+        let mut groups: Vec<Vec<&Manifest>> = Vec::new();
+        let mut group_of = HashMap::new();
+        for manifest in self.manifests.iter().take(self.manifests.len().saturating_sub(1)) {
+            let named = manifest.children.iter().chain(&manifest.subject);
+            let after = named.filter_map(|digest| group_of.get(digest)).max();
+            let group = after.map_or(0, |group: &usize| group + 1);
+            group_of.insert(&manifest.descriptor.digest, group);
+            groups.resize_with(groups.len().max(group + 1), Vec::new);
+            groups[group].push(manifest);
+        }
+        groups
     }
 
     /// Bytes of all that the image is made of.
@@ -200,9 +210,10 @@ impl<'a> Reading<'a> {
             left_out = Some(LeftOut::Platforms);
         }
         let children = chosen.iter().map(|child| child.descriptor.digest.clone()).collect();
-        self.seen.insert(descriptor.digest.clone());
-        let digest = descriptor.digest.clone();
-        self.manifests.insert(digest, Manifest { descriptor, bytes, children, left_out });
+        let (digest, subject) = (descriptor.digest.clone(), named.subject);
+        self.seen.insert(digest.clone());
+        let manifest = Manifest { descriptor, bytes, children, subject, left_out };
+        self.manifests.insert(digest, manifest);
         let mut wanted = Vec::new();
         for child in chosen.into_iter().map(|child| child.descriptor) {
             if self.seen.insert(child.digest.clone()) {
@@ -288,8 +299,8 @@ impl<'a> Reading<'a> {
     /// The graph in the order in which it can be written.
     fn finish(mut self, root: &Digest) -> Graph {
         let mut ordered = Vec::with_capacity(self.manifests.len());
-        // A child's digest is part of its parent's bytes, so there is no cycle; each level was
-        // read, so the recursion is no deeper than the limit.
+        // A child's digest is part of its parent's bytes, and a subject's of its referrer's, so
+        // there is no cycle; the recursion is no deeper than the limit on manifests.
         take_in_order(&mut self.manifests, root, &mut ordered);
         Graph { manifests: ordered, blobs: self.blobs, platforms: self.chosen }
     }
@@ -298,8 +309,8 @@ impl<'a> Reading<'a> {
 fn take_in_order(from: &mut HashMap<Digest, Manifest>, digest: &Digest, into: &mut Vec<Manifest>) {
     // One that is not there any more was named twice, and stands in the list already.
     let Some(manifest) = from.remove(digest) else { return };
-    for child in &manifest.children {
-        take_in_order(from, child, into);
+    for named in manifest.children.iter().chain(&manifest.subject) {
+        take_in_order(from, named, into);
     }
     into.push(manifest);
 }

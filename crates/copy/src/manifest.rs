@@ -26,6 +26,8 @@ const REFERS_TO: &str = "vnd.docker.reference.digest";
 pub(crate) struct Named {
     pub(crate) manifests: Vec<Child>,
     pub(crate) blobs: Vec<Blob>,
+    /// The manifest that it refers to.
+    pub(crate) subject: Option<Digest>,
 }
 
 /// A manifest that an index names.
@@ -56,6 +58,8 @@ struct Wire {
     /// Of the artifact manifest that OCI 1.1 had for a while.
     #[serde(default)]
     blobs: Option<Vec<WireDescriptor>>,
+    #[serde(default)]
+    subject: Value,
 }
 
 #[derive(Deserialize)]
@@ -97,7 +101,9 @@ pub(crate) fn read(media_type: &MediaType, bytes: &[u8]) -> Result<Named, Flaw> 
         // CVE-2021-41190: one reader would run the one, another reader the other.
         return Err(malformed("the manifest is an index and an image at once"));
     }
-    if media_type.is_index() { read_index(wire) } else { read_image(wire) }
+    let subject = lenient(&wire.subject["digest"]);
+    let named = if media_type.is_index() { read_index(wire) } else { read_image(wire) };
+    Ok(Named { subject, ..named? })
 }
 
 fn read_index(wire: Wire) -> Result<Named, Flaw> {

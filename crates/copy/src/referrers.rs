@@ -65,9 +65,10 @@ impl<'a> Search<'a> {
         Self { client, source, scope, limits, has_api: AtomicBool::new(true) }
     }
 
-    /// All that refers to a manifest of the image, and what refers to that. One that the source
-    /// lists and does not have any more is left out: nobody could read it there either.
-    pub(crate) async fn run(&self, image: &Graph) -> Result<Vec<Referrer>, CopyError> {
+    /// All that refers to a manifest of the image; after it, what refers to that, and so on. One
+    /// that the source lists and does not have any more is left out: nobody could read it there
+    /// either.
+    pub(crate) async fn run(&self, image: &Graph) -> Result<Vec<Vec<Referrer>>, CopyError> {
         if self.scope.referrers == Referrers::Nothing {
             return Ok(Vec::new());
         }
@@ -76,7 +77,7 @@ impl<'a> Search<'a> {
         let digests = image.manifests.iter().rev().map(|one| one.descriptor.digest.clone());
         let mut subjects: Vec<Digest> = digests.collect();
         known.extend(subjects.iter().cloned());
-        let mut all = Vec::new();
+        let mut levels = Vec::new();
         let mut size = Size::default();
         for _ in 0..self.limits.referrer_depth {
             let mut found = self.of_all(&subjects).await?;
@@ -85,19 +86,21 @@ impl<'a> Search<'a> {
             self.check(&size)?;
             let read: Vec<_> = found.into_iter().map(|found| self.read(found).boxed()).collect();
             let mut read = stream::iter(read).buffer_unordered(self.limits.manifests_at_once);
-            subjects = Vec::new();
+            let mut level = Vec::new();
             while let Some(read) = read.try_next().await? {
                 let Some(referrer) = read else { continue };
                 size.add(&referrer.graph);
                 self.check(&size)?;
-                subjects.push(referrer.graph.root().descriptor.digest.clone());
-                all.push(referrer);
+                level.push(referrer);
             }
-            if subjects.is_empty() {
+            if level.is_empty() {
                 break;
             }
+            let root = |referrer: &Referrer| referrer.graph.root().descriptor.digest.clone();
+            subjects = level.iter().map(root).collect();
+            levels.push(level);
         }
-        Ok(all)
+        Ok(levels)
     }
 
     /// What refers to any of the subjects, not read yet.

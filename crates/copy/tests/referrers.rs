@@ -139,6 +139,34 @@ async fn what_refers_to_an_image_and_its_platforms_travels_before_its_tag() {
     assert_eq!(world.source.requests().len() + world.target.requests().len(), 2);
 }
 
+/// GitLab's registry answers a referrer whose subject is still to come with "blob unknown"
+/// (moby/buildkit 7007), against the specification.
+#[tokio::test]
+async fn a_target_that_wants_subjects_first_gets_them_first() {
+    let target = ScriptedRegistry::builder().wanting_subjects().start().await;
+    let world = World::of(ScriptedRegistry::start().await, target);
+    let amd64 = Image::new(&[b"amd64"]);
+    // As BuildKit does it, but with the attestation before what it is about.
+    let provenance = Image::referrer(&amd64, "application/vnd.in-toto+json", b"provenance");
+    let of_that = Image::referrer(&provenance, SIGNATURE, b"of the provenance");
+    let image = Image::index(&[
+        ("unknown/unknown", of_that.clone()),
+        ("unknown/unknown", provenance.clone()),
+        ("linux/amd64", amd64.clone()),
+    ]);
+    let signature = Image::referrer(&image, SIGNATURE, b"of the index");
+    let of_signature = Image::referrer(&signature, SBOM, b"of the signature");
+    world.source.push(&image, "app", "v1");
+    world.source.push_untagged(&signature, "app");
+    world.source.push_untagged(&of_signature, "app");
+    world.copy("app:v1").await.unwrap();
+    let replica = world.replica("app:v1");
+    assert!(world.replicated(&image, "app:v1"));
+    assert!([&signature, &of_signature].iter().all(|one| world.target.holds(one, &replica)));
+    // Five below the tag, the index by its digest, and the tag: nothing was sent in vain.
+    assert_eq!(world.target.count(&Method::PUT, Kind::Manifest), 7);
+}
+
 #[tokio::test]
 async fn a_source_without_the_api_is_asked_for_it_once() {
     let mut world = World::of(without_api().await, ScriptedRegistry::start().await);

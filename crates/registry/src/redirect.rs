@@ -24,6 +24,15 @@ pub(crate) async fn follow(
         let reach = home.reach(&request.url, request.named_by_neighbour);
         let Some(mut next) = request.again() else { return transport.send(request, reach).await };
         let answer = transport.send(request, reach).await?;
+        if next.method == Method::HEAD
+            && answer.status == StatusCode::FORBIDDEN
+            && !home.is_home_of(&next.url)
+        {
+            // A URL that is signed for a GET answers nothing else.
+            next.method = Method::GET;
+            request = next;
+            continue;
+        }
         if !is_followed(&next.method, answer.status) {
             return Ok(answer);
         }

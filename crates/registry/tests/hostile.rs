@@ -314,6 +314,29 @@ async fn case_41_a_registry_that_sends_readers_on_to_another_one_is_read_there_a
     assert_eq!(world.inside.count(&Method::GET, Kind::Token), 2);
 }
 
+/// A URL that a registry signed for a GET answers a HEAD with 403 (moby 50065, pulp_container
+/// 579), which says nothing of the blob.
+#[tokio::test]
+async fn a_look_that_is_sent_to_a_url_which_may_only_be_read_reads() {
+    let world = World { inside: ScriptedRegistry::start().await, ..World::new().await }.trusting();
+    world.inside.push(&world.image, "app", "v1");
+    let layer = world.layer();
+    let place = format!("http://{}/v2/app/blobs/{}", world.inside_host(), layer.digest);
+    world.registry.script(When::each(Method::HEAD, Kind::Blob), Fault::redirect(&place));
+    world.inside.script(When::each(Method::HEAD, Kind::Blob), Fault::status(403, "signed for GET"));
+    let size = || async {
+        let client = world.client();
+        client.blob_size(&world.registry_name(), &repository(), &layer).await
+    };
+    assert_eq!(size().await.unwrap(), Some(layer.size));
+    assert_eq!(world.inside.count(&Method::GET, Kind::Blob), 1);
+
+    // One that refuses the GET as well does refuse, and is asked no third time.
+    world.inside.script(When::each(Method::GET, Kind::Blob), Fault::status(403, "gone stale"));
+    assert_eq!(size().await.unwrap_err().kind(), ErrorKind::Denied);
+    assert_eq!(world.inside.count(&Method::GET, Kind::Blob), 2);
+}
+
 #[tokio::test]
 async fn case_38_redirects_end() {
     let world = World::new().await;

@@ -37,6 +37,7 @@ pub struct Builder {
     no_referrers: bool,
     referrers_page: Option<usize>,
     accepts_sparse: bool,
+    wants_subjects: bool,
     hides_absent: bool,
     rules: Rules,
     trusting: bool,
@@ -114,6 +115,13 @@ impl Builder {
         self
     }
 
+    /// Takes no manifest whose subject is not here, as GitLab's does.
+    #[must_use]
+    pub fn wanting_subjects(mut self) -> Self {
+        self.wants_subjects = true;
+        self
+    }
+
     /// That a repository is not there is told to those alone whose token lets them make it.
     #[must_use]
     pub fn hiding_what_is_not_there(mut self) -> Self {
@@ -176,6 +184,7 @@ impl Builder {
             has_referrers: !self.no_referrers,
             referrers_page: self.referrers_page.unwrap_or(usize::MAX),
             accepts_sparse: self.accepts_sparse,
+            wants_subjects: self.wants_subjects,
             hides_absent: self.hides_absent,
             rules: self.rules,
             uploaded_bytes: AtomicU64::new(0),
@@ -204,6 +213,7 @@ struct Shared {
     has_referrers: bool,
     referrers_page: usize,
     accepts_sparse: bool,
+    wants_subjects: bool,
     hides_absent: bool,
     rules: Rules,
     uploaded_bytes: AtomicU64,

@@ -55,7 +55,8 @@ impl Copier {
         }
         let graph = Graph::read(client, source, &digest, scope, &self.limits).await?;
         let referrers = Search::new(client, source, scope, &self.limits).run(&graph).await?;
-        let graphs = std::iter::once(&graph).chain(referrers.iter().map(|one| &one.graph));
+        let graphs =
+            std::iter::once(&graph).chain(referrers.iter().flatten().map(|one| &one.graph));
         let named = graphs.flat_map(|graph| &graph.blobs).map(|blob| &blob.descriptor);
         let named: BTreeMap<_, _> = named.map(|blob| (&blob.digest, blob)).collect();
         let blobs = self.missing(job, named.into_values()).await?;

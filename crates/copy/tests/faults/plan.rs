@@ -146,8 +146,8 @@ impl Plan {
                 0 if !revokes => vec!["app", "second"],
                 _ => vec!["app"],
             },
-            // Of a blob of one byte `0-0` says that it has all, and that it has nothing: the digest
-            // alone can tell.
+            // Of a blob of one byte `0-0` says that it has all, and that it has nothing; and a range
+            // that stands still may be one that never moves. The digest alone can tell.
             trusting: rng.bool() && !strikes.iter().any(takes_nothing),
             dropped_after: (rng.u8(0..12) == 0).then(|| rng.usize(1..80)),
             image,

@@ -47,18 +47,22 @@ impl Upload {
     }
 }
 
-/// How many bytes the registry has after a chunk from `from` to `end`: more than before, and
-/// not `0-0`, which registries say of no byte as well. An answer without a Range is a success
-/// like another.
+/// How many bytes the registry has after a chunk from `from` to `end`. A Range that names no new
+/// byte counts for nothing beside the success that it is in: some registries name the last byte
+/// of the chunk alone (distribution-spec 580), or always that of the first chunk. If they lost
+/// the chunk, they refuse the next one, or the blob for its digest.
 pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<u64, Error> {
     let Some(range) = answer.header(header::RANGE.as_str()) else { return Ok(end) };
-    let least = from.saturating_add(1).max(end.min(2));
-    let held = parse_range(range).filter(|held| (least..=end).contains(held));
-    held.ok_or_else(|| {
-        let last = end.saturating_sub(1);
-        let message = format!("it got bytes {from}-{last} and says that it has {range}");
-        answer.error(ErrorKind::Malformed, message)
-    })
+    match parse_range(range) {
+        Some(held) if held <= from => Ok(end),
+        // Of a blob's first chunk `0-0` may mean no byte as well.
+        Some(held) if held <= end && held >= end.min(2) => Ok(held),
+        _ => {
+            let last = end.saturating_sub(1);
+            let message = format!("it got bytes {from}-{last} and says that it has {range}");
+            Err(answer.error(ErrorKind::Malformed, message))
+        }
+    }
 }
 
 /// The number of bytes that `0-<last>` names. Some registries write a unit before it.

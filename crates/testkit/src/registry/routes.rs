@@ -144,7 +144,9 @@ async fn put_manifest(
     let digest = stated.unwrap_or(hashed);
     let mut store = shared.store.lock().unwrap();
     let repository = store.repository(&target.repository);
-    if !shared.trusting && repository.missing(&parsed, shared.accepts_sparse).is_some() {
+    let lacks_parts = repository.missing(&parsed, shared.accepts_sparse).is_some();
+    let lacks_subject = shared.wants_subjects && repository.lacks_subject(&parsed);
+    if !shared.trusting && (lacks_parts || lacks_subject) {
         return Ok(Reply::error(404, "MANIFEST_BLOB_UNKNOWN"));
     }
     if !target.last.contains(':') {

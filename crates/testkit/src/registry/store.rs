@@ -102,9 +102,7 @@ impl Holding {
     pub fn missing(&self, manifest: &Value, sparse: bool) -> Option<String> {
         let digest = |descriptor: &Value| descriptor["digest"].as_str().map(ToOwned::to_owned);
         let list = |name: &str| manifest[name].as_array().cloned().unwrap_or_default();
-        let lacks_manifest = |named: &String| {
-            named.parse().is_ok_and(|digest: Digest| !self.manifests.contains_key(&digest))
-        };
+        let lacks_manifest = |named: &String| self.lacks_manifest(named);
         let lacks_blob = |named: &String| {
             named.parse().is_ok_and(|digest: Digest| !self.blobs.contains_key(&digest))
         };
@@ -115,5 +113,15 @@ impl Holding {
         blobs.extend(list("blobs"));
         blobs.push(manifest["config"].clone());
         child.or_else(|| blobs.iter().filter_map(digest).find(lacks_blob))
+    }
+
+    /// Whether a manifest refers to one that is not here.
+    #[must_use]
+    pub fn lacks_subject(&self, manifest: &Value) -> bool {
+        manifest["subject"]["digest"].as_str().is_some_and(|named| self.lacks_manifest(named))
+    }
+
+    fn lacks_manifest(&self, named: &str) -> bool {
+        named.parse().is_ok_and(|digest: Digest| !self.manifests.contains_key(&digest))
     }
 }
