@@ -24,7 +24,13 @@ impl Challenge {
     pub(crate) fn of(headers: &HeaderMap, from_neighbour: bool) -> Option<Self> {
         let mut found = None;
         for value in headers.get_all(header::WWW_AUTHENTICATE) {
-            let Ok(challenges) = parse_challenges(value.to_str().unwrap_or_default()) else {
+            let text = value.to_str().unwrap_or_default();
+            let Ok(challenges) = parse_challenges(text) else {
+                // Some write a realm without quotes that needs them; Basic does without it.
+                let scheme = text.split_ascii_whitespace().next().unwrap_or_default();
+                if scheme.eq_ignore_ascii_case("basic") {
+                    found = Some(Self::Basic);
+                }
                 continue;
             };
             for challenge in challenges {
@@ -79,7 +85,16 @@ mod tests {
             challenge(&["Basic realm=r", r#"Bearer realm="https://t""#]),
             Some(Challenge::Bearer(_))
         ));
-        assert_eq!(challenge(&[r#"Basic realm="r""#]), Some(Challenge::Basic));
+    }
+
+    #[test]
+    fn basic_is_basic_whatever_realm_it_names() {
+        for value in
+            [r#"Basic realm="r""#, "basic realm=/", "Basic", "Negotiate, Basic realm=\"r\""]
+        {
+            assert_eq!(challenge(&[value]), Some(Challenge::Basic), "{value}");
+        }
+        assert_eq!(challenge(&["Negotiate", "Basic realm=\"r\""]), Some(Challenge::Basic));
     }
 
     #[test]
