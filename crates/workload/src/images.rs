@@ -107,7 +107,8 @@ impl Image {
 }
 
 /// The places of the pod at JSON pointer `pod` of `object` that name an image, in the order in
-/// which a kubelet needs them. A missing or empty image is Kubernetes' own matter.
+/// which a kubelet needs them. A missing or empty image is Kubernetes' own matter, and so is the
+/// blank in whose place OpenShift's image triggers put one.
 pub fn places(object: &Value, pod: &str) -> Vec<Place> {
     let mut places = Vec::new();
     let spec = object.pointer(pod).and_then(|pod| pod.get("spec"));
@@ -117,7 +118,7 @@ pub fn places(object: &Value, pod: &str) -> Vec<Place> {
         for (index, item) in items.into_iter().flatten().enumerate() {
             let text = match image.iter().try_fold(item, |value, key| value.get(key)) {
                 None | Some(Value::Null) => continue,
-                Some(Value::String(text)) if text.is_empty() => continue,
+                Some(Value::String(text)) if text.trim().is_empty() => continue,
                 Some(Value::String(text)) => text.clone(),
                 // No text: as JSON in quotes it is no reference either, and is refused as one.
                 Some(other) => format!("\"{other}\""),

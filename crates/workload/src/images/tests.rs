@@ -50,12 +50,12 @@ fn case_08_image_volumes_count_as_images() {
 }
 
 #[test]
-fn what_is_missing_or_empty_is_kubernetes_own_matter() {
+fn what_is_missing_or_blank_is_kubernetes_own_matter() {
     let spec = json!({"containers": [
         {"name": "a"}, {"name": "b", "image": null}, {"name": "c", "image": ""},
-        {"name": "d", "image": "nginx"}, "no object", null,
+        {"name": "d", "image": " "}, {"name": "e", "image": "nginx"}, "no object", null,
     ]});
-    assert_eq!(texts(&spec), [pair("container d", "nginx")]);
+    assert_eq!(texts(&spec), [pair("container e", "nginx")]);
     assert_eq!(texts(&json!({"containers": {"image": "x"}, "volumes": 1})), []);
     assert_eq!(places(&Value::Null, ""), []);
 }
