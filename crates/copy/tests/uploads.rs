@@ -167,6 +167,18 @@ async fn a_chunk_that_a_registry_lost_is_sent_again() {
     assert_eq!(chunks(&world.target), [16, 16, 8, 16, 8]);
 }
 
+/// One that checks no digest either, and commits what it has, gets the whole blob once more.
+#[tokio::test]
+async fn a_lost_chunk_is_noticed_where_no_digest_is_checked() {
+    let world = world(ScriptedRegistry::builder().bodies_up_to(20 * MIB).trusting()).await;
+    let (image, _) = image(24);
+    world.source.push(&image, "app", "v1");
+    let second = When::first(Method::PATCH, Kind::Upload).after(1);
+    world.target.script(second, Fault::TakeOnly(0));
+    copied(&world, &image).await;
+    assert_eq!(chunks(&world.target), [16, 8, 16, 8]);
+}
+
 /// Case 31: bytes that arrived are not sent again.
 #[tokio::test]
 async fn a_cut_upload_goes_on_where_the_target_kept_it() {

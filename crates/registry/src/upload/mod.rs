@@ -57,6 +57,8 @@ pub struct Upload {
     location: Location,
     /// The smallest portion that the registry wants, unless it is the last one.
     min_chunk_bytes: u64,
+    /// Whether a chunk was taken by an answer whose Range says nothing of it.
+    is_doubtful: bool,
     complete: bool,
     /// The client knows of it until it has ended.
     known: TaskTrackerToken,

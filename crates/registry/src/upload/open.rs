@@ -64,6 +64,7 @@ impl Client {
             repository: scope.repository.clone(),
             location,
             min_chunk_bytes: min_chunk_bytes.unwrap_or(0),
+            is_doubtful: false,
             complete: false,
             known: self.uploads().token(),
             _permit: answer.permit,

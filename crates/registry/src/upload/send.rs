@@ -55,7 +55,9 @@ impl Upload {
         match self.send(request).await {
             Ok(answer) => {
                 self.follow(&answer)?;
-                status::taken(&answer, from, end)
+                let held = status::taken(&answer, from, end)?;
+                self.is_doubtful |= held.is_none();
+                Ok(held.unwrap_or(end))
             }
             Err(error) => {
                 let min_chunk_bytes = self.min_chunk_bytes;
@@ -66,9 +68,17 @@ impl Upload {
     }
 
     /// Commits a blob all of whose bytes the registry holds: all that a blob without any needs.
+    /// Where that is in doubt, the blob is looked at: not every registry checks digests.
     pub async fn finish(&mut self, blob: &Descriptor) -> Result<(), Error> {
         let answer = self.send(self.closing(blob)).await?;
-        self.committed(&answer)
+        self.committed(&answer)?;
+        if !self.is_doubtful {
+            return Ok(());
+        }
+        match self.client.blob_size(&self.registry, &self.repository, blob).await? {
+            Some(size) if size == blob.size => Ok(()),
+            _ => Err(answer.error(ErrorKind::DigestMismatch, "it has lost a chunk that it took")),
+        }
     }
 
     fn octets(&self, method: Method) -> Request {

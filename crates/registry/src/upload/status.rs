@@ -47,16 +47,16 @@ impl Upload {
     }
 }
 
-/// How many bytes the registry has after a chunk from `from` to `end`. A Range that names no new
-/// byte counts for nothing beside the success that it is in: some registries name the last byte
-/// of the chunk alone (distribution-spec 580), or always that of the first chunk. If they lost
-/// the chunk, they refuse the next one, or the blob for its digest.
-pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<u64, Error> {
-    let Some(range) = answer.header(header::RANGE.as_str()) else { return Ok(end) };
+/// How many bytes the registry has after a chunk from `from` to `end`; None where its Range names
+/// no new byte. That counts for nothing beside the success that it is in: some registries name
+/// the last byte of the chunk alone (distribution-spec 580), or always that of the first chunk.
+/// If they lost the chunk, they refuse the next one, or the blob for its digest.
+pub(super) fn taken(answer: &Answer, from: u64, end: u64) -> Result<Option<u64>, Error> {
+    let Some(range) = answer.header(header::RANGE.as_str()) else { return Ok(Some(end)) };
     match parse_range(range) {
-        Some(held) if held <= from => Ok(end),
+        Some(held) if held <= from => Ok(None),
         // Of a blob's first chunk `0-0` may mean no byte as well.
-        Some(held) if held <= end && held >= end.min(2) => Ok(held),
+        Some(held) if held <= end && held >= end.min(2) => Ok(Some(held)),
         _ => {
             let last = end.saturating_sub(1);
             let message = format!("it got bytes {from}-{last} and says that it has {range}");
