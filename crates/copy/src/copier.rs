@@ -213,8 +213,7 @@ impl Copier {
         let source_client = &self.source_client;
         let graph = Graph::read(source_client, source, &outcome.digest, scope, limits).await?;
         outcome.size_bytes = graph.size_bytes();
-        let no_room = |why| CopyError::no_room(source, why);
-        self.room.take(outcome.size_bytes).await.map_err(no_room)?;
+        self.take_room(source, outcome.size_bytes).await?;
         tracker.begin(&graph.blobs);
         let transfer = self.transfer(job, tracker, proof);
         let (referrers, ()) = tokio::try_join!(
@@ -276,10 +275,13 @@ impl Copier {
         if !referrers.is_empty() {
             let all = referrers.iter().flatten();
             let bytes = all.map(|referrer| referrer.graph.size_bytes()).sum::<u64>();
-            let taken = self.room.take(graph.size_bytes() + bytes).await;
-            taken.map_err(|why| CopyError::no_room(source, why))?;
+            self.take_room(source, graph.size_bytes() + bytes).await?;
         }
         Ok(referrers)
+    }
+
+    async fn take_room(&self, source: &ImageReference, bytes: u64) -> Result<(), CopyError> {
+        self.room.take(bytes).await.map_err(|why| CopyError::no_room(source, why))
     }
 
     async fn move_blobs(&self, transfer: &Transfer<'_>, graph: &Graph) -> Result<(), CopyError> {

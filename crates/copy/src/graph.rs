@@ -76,12 +76,15 @@ impl Graph {
     pub(crate) fn below_root(&self) -> Vec<Vec<&Manifest>> {
         let mut groups: Vec<Vec<&Manifest>> = Vec::new();
         let mut group_of = HashMap::new();
-        for manifest in self.manifests.iter().take(self.manifests.len().saturating_sub(1)) {
+        let below = self.manifests.split_last().map_or(&[][..], |(_, below)| below);
+        for manifest in below {
             let named = manifest.children.iter().chain(&manifest.subject);
             let after = named.filter_map(|digest| group_of.get(digest)).max();
             let group = after.map_or(0, |group: &usize| group + 1);
             group_of.insert(&manifest.descriptor.digest, group);
-            groups.resize_with(groups.len().max(group + 1), Vec::new);
+            if group == groups.len() {
+                groups.push(Vec::new());
+            }
             groups[group].push(manifest);
         }
         groups

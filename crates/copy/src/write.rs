@@ -64,15 +64,14 @@ impl Transfer<'_> {
         manifest: &Manifest,
         at: &ManifestRef,
     ) -> Result<Option<Unlisted>, CopyError> {
-        let Manifest { descriptor, bytes, left_out, .. } = manifest;
+        let Manifest { descriptor, bytes, subject, left_out, .. } = manifest;
         let (registry, repository) = (self.target.registry(), self.target.repository());
         let put = self.client.put_manifest(registry, repository, at, &descriptor.media_type, bytes);
         match put.await {
-            Ok(Some(_)) => Ok(None),
-            Ok(None) => Ok(manifest::as_referrer(descriptor, bytes)),
+            Ok(Some(_)) => return Ok(None),
+            Ok(None) => {}
             Err(error) if self.is_there_all_the_same(manifest, at, &error).await => {
                 tracing::info!(%error, "the tag names this image already");
-                Ok(manifest::as_referrer(descriptor, bytes))
             }
             Err(error) => {
                 let objection = left_out.and_then(|what| self.scope.objection(what, &error));
@@ -80,9 +79,11 @@ impl Transfer<'_> {
                     Some(objection) => CopyError::not_taken(self.target, objection),
                     None => CopyError::target(self.target, error),
                 };
-                Err(error.with_part(&descriptor.digest))
+                return Err(error.with_part(&descriptor.digest));
             }
         }
+        // Most have no subject, which is known, and need not be read for it once more.
+        Ok(subject.as_ref().and_then(|_| manifest::as_referrer(descriptor, bytes)))
     }
 
     /// Whether a tag that may not be written names the manifest. Where tags are immutable, somebody
